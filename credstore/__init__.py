@@ -65,7 +65,7 @@ if TYPE_CHECKING:
         StorageUnsupportedError,
         StorageVersionsRemainError,
     )
-    from credstore.factory import StorageFactory
+    from credstore.factory import StorageFactory, connect
     from credstore.keyring.aws_kms import AwsKmsKey
     from credstore.keyring.local import LocalKey, PassphraseKey
     from credstore.keyring.ring import KeyCache, KeyRing
@@ -181,7 +181,7 @@ _HOMES = {
         "StorageUnsupportedError",
         "StorageVersionsRemainError",
     ),
-    "factory": ("StorageFactory",),
+    "factory": ("StorageFactory", "connect"),
     "keyring.aws_kms": ("AwsKmsKey",),
     "keyring.local": ("LocalKey", "PassphraseKey"),
     "keyring.ring": ("KeyCache", "KeyRing"),
@@ -371,6 +371,7 @@ __all__ = [
     "WasabiStorageProvider",
     "cached",
     "collect",
+    "connect",
     "load_report",
     "parse_duration",
     "parse_size",
@@ -384,6 +385,8 @@ if not TYPE_CHECKING:  # a wrong name is an error for type checkers too
     def __getattr__(name: str) -> object:
         if name == "__version__":
             return metadata.version("credstore")
+        if name == "sync":
+            return import_module("credstore.sync")
         home = _HOME_OF.get(name)
         if home is None:
             raise AttributeError(f"module 'credstore' has no attribute {name!r}")

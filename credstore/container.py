@@ -8,6 +8,7 @@ from types import MappingProxyType, TracebackType
 from typing import Self, Unpack
 
 from credstore.arguments import typed_class
+from credstore.config.env_file import with_env_file
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.factory import StorageFactory
 from credstore.provider.provider import StorageProvider
@@ -27,14 +28,25 @@ class Container:
     closes all of them when it ends. It belongs to the event loop that uses it.
     """
 
-    def __init__(self, environ: Mapping[str, str] | None = None, **options: Unpack[ProviderOptions]) -> None:
+    def __init__(
+        self,
+        environ: Mapping[str, str] | None = None,
+        *,
+        env_file: str | os.PathLike[str] | None = None,
+        **options: Unpack[ProviderOptions],
+    ) -> None:
         """Copy the environment; nothing is opened yet.
 
         Args:
             environ: Variables by name; `os.environ` unless given.
+            env_file: A file of variables (`.env`), for what the environment does not have.
             options: Of the provider; see `ProviderOptions`.
+
+        Raises:
+            StorageConfigurationError: The file cannot be read, or a line of it is not `NAME=value`.
         """
-        self._environ = MappingProxyType(dict(os.environ if environ is None else environ))
+        variables = with_env_file(os.environ if environ is None else environ, env_file)
+        self._environ = MappingProxyType(dict(variables))
         self._factory = StorageFactory(environ=self._environ, **options)
         self._provider: StorageProvider | None = None
         self._closed = False

@@ -17,12 +17,15 @@ from types import TracebackType
 from typing import Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
-from credstore.arguments import typed_class
+from credstore.arguments import given, typed_class
+from credstore.config.env_file import with_env_file
 from credstore.config.environ import from_env
 from credstore.config.mapping import from_mapping
 from credstore.config.multi import multi_of
+from credstore.config.named import is_name, named_store
 from credstore.config.registry import Cloud, Registry
 from credstore.config.settings import CommonConfig
+from credstore.config.stores import LocalConfig
 from credstore.config.traceless import traceless
 from credstore.config.url import from_url
 from credstore.config.variables import URL
@@ -41,7 +44,7 @@ R = TypeVar("R")
 C = TypeVar("C", bound=CommonConfig)
 
 StoreSpec: TypeAlias = CommonConfig | str | Mapping[str, object]
-"""A config dataclass, a store URL, or a mapping in the original design's words."""
+"""A config dataclass, a store URL, the name of a store, or a mapping in the original design's words."""
 
 PLUGINS = "credstore.drivers"
 """Entry-point group; an entry has the provider's name and loads a function that takes a factory."""
@@ -102,20 +105,22 @@ class StorageFactory:
         """The provider of one store.
 
         Args:
-            store: A config, a URL such as `s3://bucket/prefix?region=eu-west-1` or `file:///path`, or a
-                mapping such as `{"provider": "r2", "bucket": "proofs"}`. Whatever a URL or mapping does not
-                say, above all keys, comes from the environment. Several stores as one, as `create_multi`
-                makes them: `multi://redundant?store=URL&store=URL`, or `{"provider": "multi", "strategy":
-                "REDUNDANT", "stores": [...]}`.
+            store: A config, a URL such as `s3://bucket/prefix?region=eu-west-1` or `file:///path`, a name
+                such as `photos` (`credstore stores add`), or a mapping such as `{"provider": "r2", "bucket":
+                "proofs"}`. Whatever a URL or mapping does not say, above all keys, comes from the
+                environment. Several stores as one, as `create_multi` makes them:
+                `multi://redundant?store=URL&store=URL`, or `{"provider": "multi", "strategy": "REDUNDANT",
+                "stores": [...]}`.
             read_only: Refuse whatever would change the store, also where its settings do not say so.
 
         Raises:
             StorageConfigurationError: A setting is missing, unknown or contradictory.
         """
-        several = multi_of(store)
+        found, environ = self._looked_up(store)
+        several = multi_of(found)
         if several is not None:
             return self._multi(several.stores, several.strategy, several.options, read_only=read_only)
-        config = _frozen(self._config(store), read_only=read_only)
+        config = _frozen(self._made(found, environ), read_only=read_only)
         return self._cached(lambda: provider_for(config, self._registry, **self._options), config)
 
     @_OnDefault
@@ -226,12 +231,12 @@ class StorageFactory:
         *,
         read_only: bool,
     ) -> StorageProvider:
-        given = {
+        told = {
             name: tuple(cast("list[object]", value)) if isinstance(value, list) else value
             for name, value in options.items()
             if value is not None
         }
-        row = strategy_of(strategy, len(stores), given)
+        row = strategy_of(strategy, len(stores), told)
         configs = [_frozen(self._config(store), read_only=read_only) for store in stores]
         for at, one in enumerate(configs):
             if any(_overlap(one, other) for other in configs[:at]):
@@ -243,11 +248,11 @@ class StorageFactory:
             drivers = [build_driver(config, self._registry) for config in configs[: row.uses]]
             labels = labels_of(drivers)
             facts = [facts_of(config, label) for config, label in zip(configs, labels, strict=False)]
-            driver = row.build(drivers, facts, cast("MultiOptions", given))
+            driver = row.build(drivers, facts, cast("MultiOptions", told))
             members = dict(zip(labels, configs, strict=False))
             return StorageProvider(driver, configs[0], members=members, **self._options)
 
-        return self._cached(make, row.word, tuple(sorted(given.items())), *configs)
+        return self._cached(make, row.word, tuple(sorted(told.items())), *configs)
 
     @_OnDefault
     def register(
@@ -308,17 +313,28 @@ class StorageFactory:
     def _variables(self) -> Mapping[str, str]:
         return os.environ if self._environ is None else self._environ
 
+    def _looked_up(self, store: StoreSpec) -> tuple[StoreSpec, Mapping[str, str]]:
+        """What a name stands for, anything else as it is; and the environment that fills in the rest."""
+        variables = self._variables()
+        return (
+            named_store(store, variables) if isinstance(store, str) and is_name(store) else (store, variables)
+        )
+
     def _config(self, store: StoreSpec) -> CommonConfig:
-        if multi_of(store) is not None:
+        found, environ = self._looked_up(store)
+        if multi_of(found) is not None:
             raise StorageConfigurationError(
                 "this names several stores as one; here one store is needed, or use create or create_multi"
             )
+        return self._made(found, environ)
+
+    def _made(self, store: StoreSpec, environ: Mapping[str, str]) -> CommonConfig:
         if isinstance(store, CommonConfig):
             return store
         if isinstance(store, str):
-            return from_url(store, self._variables(), registry=self._registry)
+            return from_url(store, environ, registry=self._registry)
         if isinstance(store, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-            return from_mapping(store, self._variables(), registry=self._registry)
+            return from_mapping(store, environ, registry=self._registry)
         raise StorageConfigurationError(
             f"a store is a config, a URL or a mapping, not {type(cast('object', store)).__name__}"
         )
@@ -356,6 +372,43 @@ class StorageFactory:
             raise StorageConfigurationError(
                 f"the plug-in {plugin.name!r} ({plugin.value}) fails to load: {type(error).__name__}: {error}"
             ) from error
+
+
+@traceless
+def connect(
+    store: StoreSpec | os.PathLike[str] | None = None,
+    *,
+    env_file: str | os.PathLike[str] | None = None,
+    read_only: bool = False,
+    **options: Unpack[ProviderOptions],
+) -> StorageProvider:
+    """A store, to be used with `async with` or closed with `aclose()`; no one else gets the same one.
+
+        async with credstore.connect("s3://bucket/prefix?region=eu-west-1") as store:
+            await store.store("photo.json", data)
+
+    Nothing is sent yet. `credstore doctor` tries whether it works, and says what to do where it does not.
+
+    Args:
+        store: A URL, a name, a mapping or a config, as for `StorageFactory.create`, or the path of a local
+            folder as a `Path`. Unless given, the environment names it, as for `StorageFactory.from_env`.
+        env_file: A file of variables (`.env`), for what the environment does not have.
+        read_only: Refuse whatever would change the store.
+        options: See `ProviderOptions`.
+
+    Raises:
+        StorageConfigurationError: A setting is missing, unknown or contradictory.
+    """
+    if env_file is not None and not isinstance(env_file, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageConfigurationError(f"`env_file` is a path, not {given(env_file)}")
+    if not isinstance(read_only, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageConfigurationError(f"`read_only` is True or False, not {given(read_only)}")
+    factory = StorageFactory(environ=with_env_file(os.environ, env_file), **options)
+    if store is None:
+        return factory.from_env(read_only=read_only)
+    if isinstance(store, os.PathLike):
+        store = LocalConfig(path=store)
+    return factory.create(store, read_only=read_only)
 
 
 def _frozen(config: CommonConfig, *, read_only: bool) -> CommonConfig:

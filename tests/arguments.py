@@ -661,6 +661,7 @@ CALLS: dict[str, Call] = {
         },
         asyncio.run,
     ),
+    "connect": Call(given(store="memory:", env_file=None), use_provider),
     "cached": Call(
         lambda: {
             "provider": credstore.MemoryStorageProvider(),

@@ -52,6 +52,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "checkpoint": ("commands.artifacts.model", "Save and load checkpoints of training runs."),
     "backup": ("commands.artifacts.backup", "Back up folders and bring them back as of a time."),
     "archive-logs": ("commands.artifacts.backup", "Move old logs to the store."),
+    "doctor": ("commands.doctor", "Find out why a store does not work, and what to do about it."),
+    "stores": ("commands.stores", "Give stores names, to be used in place of their URLs."),
     "providers": ("commands.providers", "Show the kinds of store and what each can do."),
     "storage": ("commands.storage", "The same by other names: list, upload, download, sync, info."),
     "check-provider": (

@@ -6,6 +6,7 @@ each gets the text as given and returns what it means.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,6 +37,8 @@ class Invocation:
         quiet: No progress and no remarks.
         verbose: All facts of errors, and each call with its duration, on stderr.
         timeout: Seconds for one operation; None leaves it to the store's settings.
+        env_file: Path of the file of variables that was read; None for none.
+        variables: Names of those that were taken from it.
         factory: Makes the stores of this run, once there is one.
         interrupted: What to say to someone who interrupts the command now, besides that it was.
     """
@@ -45,6 +48,8 @@ class Invocation:
     quiet: bool = False
     verbose: bool = False
     timeout: float | None = None
+    env_file: str | None = None
+    variables: frozenset[str] = frozenset()
     factory: StorageFactory | None = None
     interrupted: str = ""
 
@@ -65,6 +70,29 @@ def _keeping(
     return keep
 
 
+def _load_variables(context: click.Context, parameter: click.Parameter, path: str | None) -> None:
+    """Put the variables of a file into the environment, so that all of this run reads them."""
+    del parameter
+    if path is None:
+        return
+    from credstore.config.env_file import with_env_file
+
+    added = {name: text for name, text in with_env_file({}, path).items() if not os.environ.get(name)}
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
+    invocation = context.ensure_object(Invocation)
+    invocation.env_file, invocation.variables = path, frozenset(added)
+
+    def restore() -> None:
+        for name, text in before.items():
+            if text is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = text
+
+    context.call_on_close(restore)
+
+
 def global_options(*, hidden: bool) -> list[click.Option]:
     """Fresh option objects for one command.
 
@@ -78,8 +106,18 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             expose_value=False,
             hidden=hidden,
             callback=_keeping("store"),
-            help="The store, such as file:///path or s3://bucket?region=eu-west-1; "
-            "by default from the environment (CREDSTORE_URL, STORAGE_PROVIDER, ...).",
+            help="The store: a name (credstore stores), or a URL such as file:///path or "
+            "s3://bucket?region=eu-west-1; by default from the environment (CREDSTORE_URL, ...).",
+        ),
+        click.Option(
+            ["--env-file"],
+            metavar="FILE",
+            type=click.Path(),
+            is_eager=True,  # What other options read from the environment may be in it.
+            expose_value=False,
+            hidden=hidden,
+            callback=_load_variables,
+            help="Read variables from a file such as .env, for what the environment does not have.",
         ),
         click.Option(
             ["--json"],

@@ -92,11 +92,15 @@ def open_store(invocation: Invocation, *, reading: bool = False) -> StorageProvi
 
 
 def several_stores(invocation: Invocation) -> str | None:
-    """The URL of several stores as one (`multi://...`) where one is set, else None."""
+    """The URL of several stores as one (`multi://...`) where one is set or named, else None."""
     from credstore.config.multi import multi_of
+    from credstore.config.named import is_name, named_store
     from credstore.config.variables import URL
 
     url = invocation.store or os.environ.get(URL)
+    if url is not None and is_name(url):
+        named, _ = named_store(url, os.environ)
+        return None if multi_of(named) is None else url
     return url if url is not None and multi_of(url) is not None else None
 
 

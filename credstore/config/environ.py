@@ -6,6 +6,7 @@ The names are in `variables.py`; which provider a name belongs to is in `precede
 from __future__ import annotations
 
 import difflib
+import re
 
 from credstore.config.field_types import fields_with, held_by
 from credstore.config.precedence import Environ, family_of, fill, parse_setting
@@ -18,6 +19,10 @@ from credstore.errors import StorageConfigurationError
 
 _TYPO = 0.8
 """Similarity (difflib's ratio) from which an unknown `CREDSTORE_` name counts as a typo."""
+_SHORT, _TYPO_OF_SHORT = 4, 0.66
+"""One wrong letter of three or four makes more of a difference."""
+_OF_SERVICE = re.compile(r"PORT(_.*)?|(.*_)?SERVICE_(HOST|PORT)(_.*)?|.*_(PORT|TCP|UDP)(_[A-Z]+)?")
+"""What Kubernetes sets for services named credstore or credstore-something."""
 
 
 @traceless
@@ -119,14 +124,15 @@ def _bare(value: object) -> object:
 def _check_typos(environ: Environ, registry: Registry) -> None:
     """Check that no `CREDSTORE_` name is almost a known one.
 
-    Others are ignored: Kubernetes sets `CREDSTORE_PORT` and the like for a service named credstore.
+    Others are ignored, as what other programs and Kubernetes set.
     """
     known = {field.upper() for row in registry.rows() for field in held_by(row.config_class)}
-    known |= {"URL", "PROVIDER"}
+    known |= {"URL", "PROVIDER", "STORES"}
     for name in environ:
         word = name.removeprefix(PREFIX)
-        if name.startswith(PREFIX) and word not in known:
-            near = difflib.get_close_matches(word, known, n=1, cutoff=_TYPO)
+        if name.startswith(PREFIX) and word not in known and not _OF_SERVICE.fullmatch(word):
+            cutoff = _TYPO_OF_SHORT if len(word) <= _SHORT else _TYPO
+            near = difflib.get_close_matches(word, known, n=1, cutoff=cutoff)
             if near:
                 raise StorageConfigurationError(
                     f"{name} is not a variable of credstore; did you mean {PREFIX}{near[0]}?"

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import ClassVar, Literal
 from urllib.parse import quote, urlsplit
 
@@ -78,7 +78,7 @@ class GcsConfig(StatedConfig):
         "hedge_reads": "tuning",
         "bandwidth_limit": "tuning",
     }
-    bucket: str = ""
+    bucket: str = field(default="", kw_only=False)
     endpoint: str | None = None
     emulator_host: str | None = None
     credentials_file: str | None = None

@@ -395,8 +395,10 @@ class Registry:
         row = self._rows.get(word)
         if row is None:
             choices = f"choose one of {', '.join(sorted(self._rows))}"
-            near = difflib.get_close_matches(word, self._rows, n=1)
-            hint = f"did you mean {near[0]!r}? Otherwise {choices}" if near else choices
+            # Of two letters, one that is right is half of them.
+            cutoff = 0.5 if len(word) <= len("gcs") else 0.6
+            near = difflib.get_close_matches(word, self._rows, n=1, cutoff=cutoff)
+            hint = f"did you mean {near[0]!r}?" if near else choices
             raise StorageConfigurationError(f"{where} does not name a known provider; {hint}")
         return row
 

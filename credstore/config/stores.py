@@ -34,6 +34,7 @@ _R2_HOST = ".r2.cloudflarestorage.com"
 _CHINA = "cn-"
 _GOV = "us-gov-"
 _REQUESTER_PAYS = MappingProxyType({"x-amz-request-payer": "requester"})
+_AWS_REGION = re.compile(r"[a-z]{2,4}(?:-[a-z]+)+-[0-9]{1,2}")
 _ACCOUNT_ID = re.compile(r"[0-9a-f]{32}")
 Addressing = Literal["virtual", "path"]
 
@@ -73,7 +74,7 @@ class S3FamilyConfig(StatedConfig):
         allow_http: Permit `http://` to a host that is not loopback.
     """
 
-    bucket: str = ""
+    bucket: str = field(default="", kw_only=False)
     region: str | None = None
     endpoint: str | None = None
     access_key_id: str | None = None
@@ -270,11 +271,13 @@ class S3Config(S3FamilyConfig):
         self._check_variants()
 
     def _check_variants(self) -> None:
-        """Refuse what no endpoint of AWS's is for.
+        """Refuse what no endpoint of AWS's is for, a region of another form included.
 
         Source: "Requirements for using Amazon S3 Transfer Acceleration", "Using Amazon S3 dual-stack
             endpoints" of the S3 user guide, and botocore's rules for endpoints.
         """
+        if self.endpoint is None and not _AWS_REGION.fullmatch(self.resolved_region.lower()):
+            raise checks.wrong(self.cloud, "region", "must be one of AWS's, such as eu-west-1")
         chosen = [name for name in ("accelerate", "dual_stack", "fips") if getattr(self, name)]
         if chosen and self.given_endpoint is not None:
             raise checks.wrong(
@@ -531,7 +534,7 @@ class LocalConfig(StatedConfig):
         "fsync": "tuning",
         "group_commit": "tuning",
     }
-    path: str | os.PathLike[str] = ""
+    path: str | os.PathLike[str] = field(default="", kw_only=False)
     create: bool = True
     link_url: str = "http://127.0.0.1:8765"
     fsync: bool = True
@@ -558,7 +561,7 @@ class LocalConfig(StatedConfig):
     @property
     def public_base(self) -> str:
         """The root as a URL, for this machine."""
-        return "file://" + quote(self.root)
+        return "file://" + quote(str(Path(self.root).absolute()))
 
     @property
     def answers_at(self) -> str | None:

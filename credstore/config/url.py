@@ -35,6 +35,8 @@ _SIGNED = (
     ({"x-goog-signature"}, f"{_PLAIN_LINK} gs://BUCKET, and its keys are set apart"),
 )
 """Names of parameters that make a link of a URL, and what it is then."""
+_PATH = re.compile(r"\.{0,2}/|~|[A-Za-z]:\\")
+"""What looks like a path of this machine."""
 _STRAY_PERCENT = re.compile(r"%(?![0-9A-Fa-f]{2})")
 
 
@@ -87,8 +89,14 @@ def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[st
     _check_unsigned(url, source)
     url = registry.respelled(url)
     word, colon, rest = url.partition(":")
+    if _PATH.match(url):
+        raise StorageConfigurationError(
+            f"{source} must be a URL such as s3://bucket or file:///path; a folder of this machine is "
+            "file:///path, or file:name for one in the working directory"
+        )
     if not colon or not url.isprintable() or " " in url:
-        raise StorageConfigurationError(f"{source} must be a URL such as s3://bucket or file:///path")
+        path = "; a path of this machine is file:///path, or in Python a Path" if _PATH.match(url) else ""
+        raise StorageConfigurationError(f"{source} must be a URL such as s3://bucket or file:///path{path}")
     kind = registry.find(word, where=f"the scheme of {source}")
     if "#" in url:
         raise StorageConfigurationError(f"{source} must not have a fragment; write # as %23")

@@ -95,6 +95,8 @@ def check_bucket(owner: str, bucket: str, *, dns: bool) -> None:
     """Check that a bucket is named, and that its name can be used in a host (`dns`) or in a path."""
     if not bucket:
         raise wrong(owner, "bucket", "is missing")
+    if "://" in bucket:
+        raise wrong(owner, "bucket", "is the bucket's name alone; a URL of a store goes to credstore.connect")
     if dns and not _DNS_BUCKET.fullmatch(bucket):
         raise wrong(owner, "bucket", "must be 3 to 63 lower-case letters, digits, dots and hyphens")
     if not _PATH_BUCKET.fullmatch(bucket):

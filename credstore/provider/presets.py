@@ -6,7 +6,9 @@ the named classes override nothing.
 
 from __future__ import annotations
 
-from typing import Generic, TypeVar, Unpack, cast
+import os
+from dataclasses import fields
+from typing import Any, Generic, TypeVar, Unpack, cast
 
 from credstore.arguments import typed_class
 from credstore.config.azure import AzureConfig
@@ -38,22 +40,25 @@ C = TypeVar("C", bound=CommonConfig)
 class NamedProvider(StorageProvider, Generic[C]):
     """A provider that is made from its configuration alone."""
 
-    def __init__(self, config: C, **options: Unpack[ProviderOptions]) -> None:
+    def __init__(self, config: C | str | os.PathLike[str], **options: Unpack[ProviderOptions]) -> None:
         """Choose the driver; nothing is sent or touched yet.
 
         Args:
-            config: The cloud's configuration.
+            config: The cloud's configuration. Where everything else may keep its default, the name of the
+                bucket or the path of the folder is enough.
             options: See `ProviderOptions`.
 
         Raises:
-            StorageConfigurationError: It is not a configuration, it is that of another cloud, or credstore
-                has no driver for it.
+            StorageConfigurationError: It is not a configuration, it is that of another cloud, something is
+                missing in it, or credstore has no driver for it.
         """
+        if isinstance(config, str | os.PathLike):
+            config = cast("C", _config_of(type(self).__name__, config))
         row = _row_of(config, type(self).__name__)
         if row.provider and not isinstance(self, loaded(row.provider)):
             raise StorageConfigurationError(
                 f"{type(self).__name__} is not made from a {type(config).__name__}; that is for "
-                f"{_class_of(row.provider)}, or for StorageFactory().create(...)"
+                f"{_class_of(row.provider)}, or for credstore.connect(...)"
             )
         super().__init__(_driver_of(row, config), config, **options)
 
@@ -141,6 +146,18 @@ def _driver_of(row: Cloud, config: CommonConfig) -> Driver:
     return layered(cast("Driver", build(config)), config)
 
 
+def _config_of(provider: str, place: str | os.PathLike[str]) -> CommonConfig:
+    """The configuration of a named provider of which only the place is said."""
+    row = next((each for each in CLOUDS if _class_of(each.provider) == provider), None)
+    kind: type[Any] = CommonConfig if row is None else row.config_class
+    first = next((each.name for each in fields(kind) if each.init and not each.kw_only), None)
+    if first is None or (isinstance(place, os.PathLike) and first != "path"):
+        raise StorageConfigurationError(
+            f"a provider is made from its config, not from a {type(place).__name__}: {_example(provider)}"
+        )
+    return cast("CommonConfig", kind(place))
+
+
 def _row_of(config: object, provider: str = "", *, registry: Registry | None = None) -> Cloud:
     if not isinstance(config, CommonConfig):
         raise StorageConfigurationError(
@@ -161,7 +178,7 @@ def _example(provider: str) -> str:
         for name, value in row.needed.items()
     )
     called = f"{_class_of(row.provider)}({_class_of(str(row.config))}({settings}))"
-    return f'{called}, or StorageFactory().create("{row.url.partition("[")[0]}")'
+    return f'{called}, or credstore.connect("{row.url.partition("[")[0]}")'
 
 
 def _class_of(reference: str) -> str:

@@ -54,6 +54,7 @@ from credstore.provider.call import Call
 from credstore.provider.copying import copied, move_object, plan_copy
 from credstore.provider.dictionaries import checked_name, stored_dictionaries
 from credstore.provider.erasing import erased_errors, forget_key
+from credstore.provider.fetching import FetchingVerbs
 from credstore.provider.keeping import KeepingVerbs
 from credstore.provider.key_rotation import rotation_of
 from credstore.provider.links import (
@@ -83,7 +84,7 @@ from credstore.provider.write import finish_write, planned
 
 
 @typed_class
-class StorageProvider(KeepingVerbs, MeasuredVerbs):
+class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
     """Objects of one store, whatever cloud or disk it is.
 
     Open it with `async with`, or close it with `aclose()`. It belongs to the event loop of its first call and

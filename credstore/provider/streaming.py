@@ -60,11 +60,16 @@ class Opening:
             check_flag("decode", self._reading.decode)
             self._reading.session.check_key(self._key)
             self._wanted.check()
-            self._reader = await self._open()
+            self._reader = await self.opened()
             self._call.moved(self._reader.length or 0)
             return self._reader
 
-    async def _open(self) -> ObjectReader[StorageItem]:
+    async def opened(self) -> ObjectReader[StorageItem]:
+        """The reader, for a verb whose call this is part of; it closes the reader itself.
+
+        Raises:
+            StorageError: As on entering.
+        """
         options, wanted = self._reading.options(), self._wanted
         if wanted.whole:
             return await self._plain(await self._driver.get(self._key, options))

@@ -128,6 +128,7 @@ NAMES = [
     "WasabiStorageProvider",
     "cached",
     "collect",
+    "connect",
     "load_report",
     "parse_duration",
     "parse_size",

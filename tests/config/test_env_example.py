@@ -9,6 +9,7 @@ from credstore.cli.commands.proof.command import proof_command
 from credstore.cli.commands.proof.keys import keys_command
 from credstore.config.environ import from_env
 from credstore.config.field_types import held_by
+from credstore.config.named import VARIABLE as STORES
 from credstore.config.precedence import parse_setting
 from credstore.config.registry import Registry
 from credstore.config.variables import PROVIDER, URL, variables_of
@@ -29,7 +30,7 @@ def fields():
 
 
 def test_the_variables_are_those_that_are_read():
-    known = {variable for variable, _, _ in fields()} | {URL}
+    known = {variable for variable, _, _ in fields()} | {URL, STORES}
     known |= {switch for row in Registry().rows() for switch in row.silencers}
     known |= {name for level in PROVIDER for name in level}
     commands = [*keys_command.commands.values(), *proof_command.commands.values()]
