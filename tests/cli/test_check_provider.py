@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -242,9 +243,10 @@ def test_wrong_input_is_refused(cli: CommandLine, arguments: list[str], code: in
 
 def test_a_bucket_that_is_not_there(cli: CommandLine, s3_server: S3Server) -> None:
     ended = cli("check-provider", address(s3_server).replace(s3_server.bucket, "no-such-bucket"), code=3)
-    assert (
-        ended.err
-        == "credstore: there is no such bucket; check the bucket's name and region [BUCKET_NOT_FOUND]\n"
+    assert re.fullmatch(
+        r"credstore: there is no such bucket; check the bucket's name and region "
+        r"\[BUCKET_NOT_FOUND; request id: \w+\]\n",
+        ended.err,
     )
     error = cli("check-provider", "--json", address(s3_server).replace("bucket", "buckets"), code=3).error
     assert error["exit_code"] == 3

@@ -36,6 +36,19 @@ from tests.strategies.weather import Weather, Weathered
 BIG = bytes(range(256)) * 4000
 
 
+class Held(MemoryDriver):
+    """Makes a write of a user's object only when it is let go."""
+
+    def __init__(self, config: MemoryConfig) -> None:
+        super().__init__(config)
+        self.let_go = asyncio.Event()
+
+    async def put(self, request):
+        if not request.key.startswith(OWN):
+            await self.let_go.wait()
+        return await super().put(request)
+
+
 class Three:
     """A redundant driver over three members, and a clock to move."""
 
@@ -756,3 +769,26 @@ def test_a_repair_never_replaces_what_was_written_meanwhile():
         await store.driver.aclose()
 
     check(main)
+
+
+@pytest.mark.parametrize("change", ["delete", "delete_many", "write"])
+def test_a_write_that_reaches_a_member_after_what_came_later_is_undone_there(change):
+    async def main():
+        late = Held(MemoryConfig())
+        others = [MemoryDriver(MemoryConfig()) for _ in range(2)]
+        driver = RedundantDriver([*others, late])
+        await put(driver, "k", b"first")
+        if change == "delete":
+            await driver.delete("k")
+        elif change == "delete_many":
+            await driver.delete_many(["k"])
+        else:
+            await put(driver, "k", b"second")
+        late.let_go.set()
+        await driver.settled()
+        wanted = b"second" if change == "write" else None
+        for member in (*others, late):
+            assert (await fetched(member, "k") if "k" in await keys(member) else None) == wanted
+        await driver.aclose()
+
+    asyncio.run(main())

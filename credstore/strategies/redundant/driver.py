@@ -127,7 +127,12 @@ class RedundantDriver(Driver):
         self.journal = Journal(self.members, self._pages, _soon)
         self.scrubber = Scrubber(self.members, self._pages, self._mender, self.journal, _soon)
         self._writes = Writes(
-            self.members, self.quorums.write, self._background, self.journal.note, prompt=prompt
+            self.members,
+            self.quorums.write,
+            self._background,
+            self.journal.note,
+            lambda key: self._background.leave(self._mender.repair(key)),
+            prompt=prompt,
         )
         self._catching = False
         for member in self.members:

@@ -95,6 +95,7 @@ class Writes:
         needed: int,
         background: Background,
         missed: Callable[[str, Sequence[Member]], Awaitable[None]],
+        crossed: Callable[[str], None],
         *,
         prompt: bool,
     ) -> None:
@@ -105,12 +106,16 @@ class Writes:
             needed: W.
             background: Where what is left finishes.
             missed: Notes at these members that others have missed a change of a key.
+            crossed: Called when changes of one key that were under way at the same time have ended: a member
+                may have made them in another order than the others.
             prompt: Whether a call returns with the W-th member, not with the last.
         """
         self._members = members
         self.needed = needed
         self._background = background
         self._missed = missed
+        self._crossed = crossed
+        self._crossing: set[str] = set()
         self._prompt = prompt
         self.busy: Counter[str] = Counter()
 
@@ -140,6 +145,8 @@ class Writes:
                 under_way.running[asyncio.ensure_future(member.ask(change, member))] = member
             else:
                 under_way.failed[member] = member.left_alone()
+        if self.busy[key]:
+            self._crossing.add(key)
         self.busy[key] += 1
         finishing = self._finish(key, under_way, release)
         try:
@@ -189,6 +196,9 @@ class Writes:
             self.busy[key] -= 1
             if not self.busy[key]:
                 del self.busy[key]
+                if key in self._crossing:
+                    self._crossing.discard(key)
+                    self._crossed(key)
 
 
 @dataclass(frozen=True, slots=True)
