@@ -57,7 +57,13 @@ class MeasuredVerbs:
 
         Cost: no request.
         """
-        return explained(self._facts(), verb, size, storage_class=storage_class, days=days)
+        found = explained(self._facts(), verb, size, storage_class=storage_class, days=days)
+        members = self._session.members
+        if len(members) > 1:
+            first = next(iter(members))
+            note = f"this is what {first} does; each of the others has a plan and prices of its own"
+            found = replace(found, notes=(*found.notes, note))
+        return found
 
     def bill(self) -> Bill:
         """What the calls of this provider cost so far: requests and egress, by list prices.

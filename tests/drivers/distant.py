@@ -44,7 +44,7 @@ def serve(pipe: Connection, path: str, build: Callable[[], Driver], dying: str) 
         pipe: Gets one message once it listens.
         path: Of its socket.
         build: Makes the driver.
-        dying: "before" or "after" the second write, or "" for never.
+        dying: "before" or "after" the third write, or "" for never.
     """
 
     async def main() -> None:
@@ -55,7 +55,7 @@ def serve(pipe: Connection, path: str, build: Callable[[], Driver], dying: str) 
             if name == "get":
                 async with await driver.get(*arguments) as reader:
                     return reader.info, await reader.read()
-            last = name == "put" and dying and next(writes) == 2
+            last = name == "put" and dying and next(writes) == 3
             if last and dying == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
             found = await getattr(driver, name)(*arguments, **options)
@@ -100,7 +100,7 @@ class Keeper:
             folder: For the socket; its path is short.
             name: Of the store.
             build: Makes the driver that the process serves; it is sent there.
-            dying: Whether the process dies at every second write, before or after it in turn.
+            dying: Whether the process dies at every third write, before or after it in turn.
         """
         self.path = folder / f"{name}.socket"
         self._build = build
