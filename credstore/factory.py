@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Hashable, Iterable, Mapping
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, update_wrapper
 from importlib.metadata import EntryPoint, entry_points
@@ -31,12 +31,14 @@ from credstore.config.url import from_url
 from credstore.config.variables import URL
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError, StorageError
+from credstore.metrics import Meter
 from credstore.provider.measured import facts_of
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.health import labels_of
+from credstore.strategies.metered import metered
 from credstore.strategies.table import MultiOptions, strategy_of
 
 P = ParamSpec("P")
@@ -186,9 +188,16 @@ class StorageFactory:
             )
 
         def make() -> StorageProvider:
-            driver = FallbackDriver(*(build_driver(each, self._registry) for each in (first, second)))
+            drivers, meters = self._metered((first, second))
+            driver = FallbackDriver(*drivers)
             members = dict(zip(driver.labels, (first, second), strict=True))
-            return StorageProvider(driver, first, members=members, **self._options)
+            return StorageProvider(
+                driver,
+                first,
+                members=members,
+                meters=dict(zip(driver.labels, meters, strict=True)),
+                **self._options,
+            )
 
         return self._cached(make, first, second)
 
@@ -245,14 +254,24 @@ class StorageFactory:
                 )
 
         def make() -> StorageProvider:
-            drivers = [build_driver(config, self._registry) for config in configs[: row.uses]]
+            drivers, meters = self._metered(configs[: row.uses])
             labels = labels_of(drivers)
             facts = [facts_of(config, label) for config, label in zip(configs, labels, strict=False)]
             driver = row.build(drivers, facts, cast("MultiOptions", told))
             members = dict(zip(labels, configs, strict=False))
-            return StorageProvider(driver, configs[0], members=members, **self._options)
+            each = dict(zip(labels, meters, strict=True))
+            return StorageProvider(driver, configs[0], members=members, meters=each, **self._options)
 
         return self._cached(make, row.word, tuple(sorted(told.items())), *configs)
+
+    def _metered(self, configs: Sequence[CommonConfig]) -> tuple[list[Driver], list[Meter]]:
+        """The drivers of the members of a store, and what each of them is used for from now on."""
+        meters = [Meter() for _ in configs]
+        drivers = [
+            build_driver(config, self._registry, around=partial(metered, meter=meter))
+            for config, meter in zip(configs, meters, strict=True)
+        ]
+        return drivers, meters
 
     @_OnDefault
     def register(

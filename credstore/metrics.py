@@ -9,7 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import Counter
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 BOUNDS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 """Upper bounds of the duration buckets, in seconds; one more bucket has all that is longer."""
@@ -131,3 +131,20 @@ class Metrics:
                 for verb, counts in self.by_verb.items()
             },
         )
+
+
+@dataclass(slots=True)
+class Meter:
+    """What one of several stores was used for so far.
+
+    Attributes:
+        sent: Requests over the wire, by the provider's name, repeated ones included.
+        egress: Bytes of bodies that were read.
+    """
+
+    sent: Mapping[str, int] = field(default_factory=dict[str, int])
+    egress: int = 0
+
+    def read(self, size: int) -> None:
+        """Count the bytes of a body that is not read any further."""
+        self.egress += size

@@ -11,10 +11,10 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
-from typing import TYPE_CHECKING, TypeAlias
+from typing import TYPE_CHECKING, Protocol, TypeAlias
 
 from credstore.arguments import typed_class
 from credstore.extras import missing_extra
@@ -167,20 +167,47 @@ class OpenTelemetryObserver:
         self._durations.record(event.duration, {"operation": event.name, **labels})
 
 
+class Billed(Protocol):
+    """What `StorageProvider.bill` returns, as far as it is of use here."""
+
+    @property
+    def provider(self) -> str:
+        """Label of the store."""
+        ...
+
+    @property
+    def total(self) -> float | None:
+        """US dollars, or None where the prices are not known."""
+        ...
+
+    @property
+    def members(self) -> Sequence[Billed]:
+        """The same of the stores that it consists of."""
+        ...
+
+
 @typed_class
 class OpenTelemetryMetrics:
     """The counters of some providers as OpenTelemetry metrics, read when the application's reader asks.
 
     `credstore.operations`, `credstore.errors` (by `error.type`), `credstore.bytes`, `credstore.requests` (by
     `request`) and `credstore.notes` (by `what`: hedges, repairs, what caches did), each by
-    `credstore.provider` and `operation`. Counting costs a call nothing more than it does without.
+    `credstore.provider` and `operation`; and `credstore.cost` in US dollars by `credstore.provider`, where
+    bills are given. Counting costs a call nothing more than it does without.
     """
 
-    def __init__(self, read: Callable[[], Iterable[ProviderMetrics]]) -> None:
+    def __init__(
+        self,
+        read: Callable[[], Iterable[ProviderMetrics]],
+        *,
+        bills: Callable[[], Iterable[Billed]] | None = None,
+    ) -> None:
         """Register the instruments at the meter of the application's global provider.
 
         Args:
             read: Returns the counters: `lambda: [provider.metrics()]`.
+            bills: Returns what it cost: `lambda: [provider.bill()]`. Of several stores as one, each member
+                has its own number; one whose prices are not known has none.
 
         Raises:
             StorageConfigurationError: The extra `opentelemetry` is missing.
@@ -203,6 +230,22 @@ class OpenTelemetryMetrics:
             meter.create_observable_counter(
                 f"credstore.{name}", [partial(self._observe, values)], unit=unit, description=meaning
             )
+
+        if bills is not None:
+            meter.create_observable_counter(
+                "credstore.cost",
+                [partial(self._costs, bills)],
+                unit="{USD}",
+                description="Requests and egress so far, by the price table",
+            )
+
+    def _costs(self, bills: Callable[[], Iterable[Billed]], _options: object) -> list[Observation]:
+        return [
+            self._observation(bill.total, {"credstore.provider": bill.provider})
+            for each in bills()
+            for bill in (each.members or (each,))
+            if bill.total is not None
+        ]
 
     def _observe(self, values: Callable[[VerbMetrics], _Values], _options: object) -> list[Observation]:
         return [

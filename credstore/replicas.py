@@ -16,6 +16,7 @@ from credstore.arguments import typed
 from credstore.concurrency import in_thread
 from credstore.errors import StorageUnsupportedError
 from credstore.files import write_file
+from credstore.metrics import Meter
 from credstore.model import ScrubReport
 from credstore.proofs.format.canonical import Json, encode_json
 from credstore.proofs.format.dsse import encode_envelope, seal_payload
@@ -26,6 +27,7 @@ from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
 from credstore.provider.provider import StorageProvider
 from credstore.provider.stored_form import session_of
+from credstore.strategies.metered import metered
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.transfer.evidence import read_local, statement_of, trusted_statement
 
@@ -128,7 +130,9 @@ async def add_replica(provider: StorageProvider, replica: StorageProvider) -> Sc
     session = session_of(provider)
     with session.call("add_replica", None):
         driver = _redundant(provider)
-        driver.add(session_of(replica).driver)
+        added = session_of(replica)
+        meter = Meter()
+        session.joined(driver.add(metered(added.driver, meter)), added.config, meter)
         return await driver.scrubber.scrub(deep=False)
 
 

@@ -4,6 +4,7 @@ import logging
 import subprocess
 import sys
 
+import pytest
 import structlog
 from opentelemetry import metrics, trace
 from opentelemetry.sdk.metrics import MeterProvider
@@ -21,6 +22,7 @@ from credstore.observe import (
     StructlogObserver,
     notify,
 )
+from credstore.prices.plan import Facts, billed, together
 
 STORED = Event(
     name="credstore.store", provider="r2", key="a/b", attributes={"size": 7, "codec": None}, duration=0.25
@@ -85,7 +87,10 @@ def test_opentelemetry_reads_the_counters_when_it_asks(monkeypatch):
     counted.of("store").ended(0.1, 7, "TIMEOUT")
     counted.of("store").requests["PutObject"] += 2
     counted.of("store").notes["hedge"] += 1
-    OpenTelemetryMetrics(lambda: [counted.snapshot()])
+    known = billed(Facts(cloud="s3", label="s3"), {"PutObject": 1000}, 0)
+    unknown = billed(Facts(cloud="azure", label="azure"), {"PutBlob": 1}, 0)
+    bills = [together("redundant", [known, unknown]), billed(Facts(cloud="memory", label="memory"), {}, 0)]
+    OpenTelemetryMetrics(lambda: [counted.snapshot()], bills=lambda: bills)
     scope = reader.get_metrics_data().resource_metrics[0].scope_metrics[0]
     found = {
         metric.name: {
@@ -100,6 +105,10 @@ def test_opentelemetry_reads_the_counters_when_it_asks(monkeypatch):
         "credstore.errors": {(own[0], ("error.type", "TIMEOUT"), own[1]): 1},
         "credstore.requests": {(*own, ("request", "PutObject")): 2},
         "credstore.notes": {(*own, ("what", "hedge")): 1},
+        "credstore.cost": {
+            (("credstore.provider", "s3"),): pytest.approx(0.005),
+            (("credstore.provider", "memory"),): 0.0,
+        },
     }
 
 

@@ -131,6 +131,7 @@ def test_a_scrub_mends_and_its_report_is_signed(urls, tmp_path):
         async with StorageFactory(environ={}) as factory:
             store = factory.create_multi(urls)
             report = await scrub(store, "a/")
+            assert store.metrics().verbs["scrub"].notes == {"repair": 1}
             assert [(each.kind, each.mended) for each in report.findings] == [("corrupt", True)]
             report = await scrub(store)
             assert [(each.key, each.kind) for each in report.findings] == [("b/2", "missing")]
@@ -161,6 +162,7 @@ def test_a_replica_is_added_while_the_store_is_used(urls):
             assert {key for key in fourth._objects.by_key if key.startswith("key/")} == {
                 f"key/{number}" for number in range(10)
             }
+            assert list(store.bill().members)[-1].provider == "memory"
             result = await store.store("new", b"new")
             assert len(result.replicas) >= 3
             assert [await store.retrieve(f"key/{number}") for number in range(10)] == [

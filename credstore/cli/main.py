@@ -43,6 +43,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "stats": ("commands.info", "Count objects and bytes."),
     "health": ("commands.info", "Check that the store responds."),
     "scrub": ("commands.scrub", "Compare the replicas of a store, and make them equal."),
+    "rebalance": ("commands.rebalance", "Move objects to the stores where they belong, after one was added."),
     "rotate-keys": ("commands.rotate_keys", "Give encrypted objects the current wrapping key."),
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, apply and list them."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),

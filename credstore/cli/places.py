@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal
 import click
 
 from credstore.cli.options import Invocation
-from credstore.cli.runner import opened, settings
+from credstore.cli.runner import opened, opened_together, settings, several_stores
+from credstore.config.multi import multi_of
 
 if TYPE_CHECKING:
     from credstore.config.settings import CommonConfig
@@ -33,6 +34,17 @@ _HERE = frozenset({".", ".."})
 
 
 @dataclass(frozen=True, slots=True)
+class Several:
+    """Several stores as one.
+
+    Attributes:
+        url: `multi://...`.
+    """
+
+    url: str
+
+
+@dataclass(frozen=True, slots=True)
 class Spot:
     """One argument.
 
@@ -43,7 +55,7 @@ class Spot:
     """
 
     text: str
-    config: CommonConfig | None
+    config: CommonConfig | Several | None
     key: str
 
     @property
@@ -87,12 +99,16 @@ def spot(invocation: Invocation, text: str, plain: Literal["key", "path"]) -> Sp
         StorageConfigurationError: It is not a store URL after all, or no store is set.
     """
     if is_url(text):
+        if multi_of(text) is not None:
+            return Spot(text, Several(text), "")
         config = settings(invocation, text)
         given = text.partition("?")[0]
         key = config.prefix if given.endswith("/") else config.prefix.removesuffix("/")
         return Spot(text, replace(config, prefix=""), key)
     if text.startswith(OURS) or plain == "key":
-        return Spot(text, settings(invocation), text.removeprefix(OURS))
+        several = several_stores(invocation)
+        store = settings(invocation) if several is None else Several(several)
+        return Spot(text, store, text.removeprefix(OURS))
     return Spot(
         text, None, str(Path(text).expanduser()) + ("/" if text.endswith("/") and text != "/" else "")
     )
@@ -123,7 +139,7 @@ async def opened_stores(
     from credstore.transfer import Under
 
     configs = [each.config for each in places]
-    providers: list[tuple[CommonConfig, StorageProvider]] = []
+    providers: list[tuple[CommonConfig | Several, StorageProvider]] = []
     async with AsyncExitStack() as stack:
         found: list[Under | Path] = []
         for number, each in enumerate(places):
@@ -131,13 +147,23 @@ async def opened_stores(
                 found.append(Path(each.key))
                 continue
             config, key = each.config, each.key
-            if configs.count(config) == 1 and not config.prefix and each.text and is_url(each.text):
+            if (
+                not isinstance(config, Several)
+                and configs.count(config) == 1
+                and not config.prefix
+                and each.text
+                and is_url(each.text)
+            ):
                 # What credstore keeps for the objects of a folder (dictionaries, keys) is in that folder.
                 cut = (each.glob[0] if each.glob else key).rpartition("/")[0]
                 config, key = replace(config, prefix=cut), key[len(cut) + 1 :] if cut else key
             known = [provider for other, provider in providers if other == config]
             if not known:
-                made = opened(invocation, config, reading=number < reading)
+                made = (
+                    opened_together(invocation, config.url)
+                    if isinstance(config, Several)
+                    else opened(invocation, config, reading=number < reading)
+                )
                 known = [await stack.enter_async_context(made)]
                 providers.append((config, known[0]))
             found.append(Under(known[0], key))

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from credstore.factory import StorageFactory
     from credstore.observe import Event
     from credstore.provider.provider import StorageProvider
+    from credstore.strategies.table import MultiOptions
 
 T = TypeVar("T")
 
@@ -87,8 +88,27 @@ def open_store(invocation: Invocation, *, reading: bool = False) -> StorageProvi
     """
     several = several_stores(invocation)
     if several is not None:
-        return _factory(invocation).create(several)
+        return opened_together(invocation, several)
     return opened(invocation, settings(invocation), reading=reading)
+
+
+def opened_together(invocation: Invocation, url: str) -> StorageProvider:
+    """Several stores as one; close it after use.
+
+    Args:
+        invocation: The global options.
+        url: `multi://...`.
+
+    Raises:
+        StorageConfigurationError: It is not written like that, or the settings of a store are wrong.
+    """
+    from credstore.config.multi import multi_of
+
+    factory, spec = _factory(invocation), multi_of(url)
+    if invocation.timeout is None or spec is None:
+        return factory.create(url)
+    stores = [replace(factory.configure(store), timeout=invocation.timeout) for store in spec.stores]
+    return factory.create_multi(stores, spec.strategy, **cast("MultiOptions", spec.options))
 
 
 def several_stores(invocation: Invocation) -> str | None:

@@ -234,6 +234,16 @@ class BreaksCircuits(Protocol):
 
 
 @runtime_checkable
+class CountsRequests(Protocol):
+    """A driver that counts what it sends, of which a cloud makes its bill."""
+
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """Requests over the wire by the provider's name, repeated ones included; it keeps counting."""
+        ...
+
+
+@runtime_checkable
 class KeepsConnections(Protocol):
     """A driver that sends its requests over connections that it keeps."""
 

@@ -33,8 +33,17 @@ def pinned(options: ReadOptions, info: ObjectInfo, *, versions: bool) -> ReadOpt
 
 
 def is_same(one: ObjectInfo, other: ObjectInfo) -> bool:
-    """Whether two responses can be about one version of an object, by everything that they say."""
+    """Whether two responses can be about one version of an object, by everything that they say.
+
+    Replicas of one write differ in what each store says of its own: etag, time, version.
+    """
+    if one.served_by != other.served_by and one.write_id is not None:
+        return _written(one) == _written(other)
     return _identity(one) == _identity(other)
+
+
+def _written(info: ObjectInfo) -> tuple[object, ...]:
+    return info.size, info.write_id, info.digest
 
 
 def _identity(info: ObjectInfo) -> tuple[object, ...]:

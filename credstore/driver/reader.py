@@ -39,6 +39,7 @@ class ObjectReader(Generic[I]):
         "_close",
         "_closed",
         "_content",
+        "_count",
         "_digest",
         "_done",
         "_expected",
@@ -92,10 +93,20 @@ class ObjectReader(Generic[I]):
         self._closed = False
         self._failed = False
         self._progress: Progress | None = None
+        self._count: Callable[[int], None] | None = None
 
     def watch(self, progress: Progress | None) -> None:
         """Call `progress` with (bytes read, total bytes or None) after each chunk, once if there is none."""
         self._progress = progress
+
+    def count(self, count: Callable[[int], None]) -> None:
+        """Call `count` once with the number of bytes that were read, when the reader is closed."""
+        self._count = count
+
+    def _counted(self) -> None:
+        count, self._count = self._count, None
+        if count is not None:
+            count(self._done)
 
     def __aiter__(self) -> Self:
         return self
@@ -181,6 +192,8 @@ class ObjectReader(Generic[I]):
                 if self._close is not None:
                     await self.aclose()
                 self._closed = True
+                if self._count is not None:
+                    self._counted()
         parts: list[bytes] = []
         size = 0
         async with self:
@@ -227,6 +240,8 @@ class ObjectReader(Generic[I]):
         if self._closed:
             return
         self._closed = True
+        if self._count is not None:
+            self._counted()
         try:
             if self._generator is not None:
                 await self._generator.aclose()

@@ -126,6 +126,9 @@ COLLECT: Final = Lack("collect bodies that objects share", "open it with dedup=T
 REPLICAS: Final = Lack(
     "put a replica under a condition", "scrub with exclusive=True while no one else writes"
 )
+REBALANCED: Final = Lack(
+    "move an object under conditions", "rebalance with exclusive=True while no one else writes"
+)
 OPTIONS: Final = Lack("take driver_options", "leave out what is given there under its name")
 
 

@@ -6,7 +6,7 @@ own requests are part of the plan.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal, get_args
 
@@ -270,6 +270,7 @@ class Bill:
         egress_cost: What their egress and retrieval cost; None where the price is not known.
         total: Both.
         price: The row of the price table, with its date and source, or None.
+        members: The bills of several stores as one; each has its own price, and `price` is None then.
     """
 
     provider: str
@@ -279,6 +280,30 @@ class Bill:
     egress_cost: float | None
     total: float | None
     price: Price | None
+    members: tuple[Bill, ...] = ()
+
+
+def together(label: str, bills: Sequence[Bill]) -> Bill:
+    """The bill of several stores as one.
+
+    Args:
+        label: Of all of them.
+        bills: Of each.
+    """
+    kinds: dict[Kind, int] = {"write": 0, "read": 0, "free": 0}
+    for bill in bills:
+        for kind, count in bill.requests.items():
+            kinds[kind] += count
+    return Bill(
+        provider=label,
+        requests=kinds,
+        request_cost=_total(bill.request_cost for bill in bills),
+        egress=sum(bill.egress for bill in bills),
+        egress_cost=_total(bill.egress_cost for bill in bills),
+        total=_total(bill.total for bill in bills),
+        price=None,
+        members=tuple(bills),
+    )
 
 
 def billed(facts: Facts, requests: Mapping[str, int], egress: int) -> Bill:

@@ -85,7 +85,7 @@ def cached(
         session.driver, Path(local), space=space, max_size=max_size, max_age=float(max_age)
     )
     config = replace(session.config, cache=local, cache_size=max_size, cache_max_age=float(max_age))
-    return StorageProvider(driver, config, members=session.members, **session.options)
+    return StorageProvider(driver, config, members=session.members, meters=session.meters, **session.options)
 
 
 @typed

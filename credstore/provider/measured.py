@@ -6,7 +6,17 @@ from dataclasses import replace
 
 from credstore.config.settings import CommonConfig
 from credstore.metrics import ProviderMetrics
-from credstore.prices.plan import MONTH, PART_SIZE, Bill, Explanation, Facts, Verb, billed, explained
+from credstore.prices.plan import (
+    MONTH,
+    PART_SIZE,
+    Bill,
+    Explanation,
+    Facts,
+    Verb,
+    billed,
+    explained,
+    together,
+)
 from credstore.provider.session import Session
 
 _READING = ("retrieve", "open")
@@ -47,16 +57,33 @@ class MeasuredVerbs:
 
         Cost: no request.
         """
-        return explained(self._facts(), verb, size, storage_class=storage_class, days=days)
+        found = explained(self._facts(), verb, size, storage_class=storage_class, days=days)
+        members = self._session.members
+        if len(members) > 1:
+            first = next(iter(members))
+            note = f"this is what {first} does; each of the others has a plan and prices of its own"
+            found = replace(found, notes=(*found.notes, note))
+        return found
 
     def bill(self) -> Bill:
         """What the calls of this provider cost so far: requests and egress, by list prices.
 
         Storage is not part of it, since it depends on how long objects stay, and what a cache served is not
-        either. Several stores as one are billed by the prices of the first.
+        either. Of several stores as one, each is billed by its own prices, for all that was sent to it, also
+        repairs and what `scrub` reads: `members` has their bills.
 
         Cost: no request.
         """
+        meters = self._session.meters
+        if meters:
+            configs = self._session.members
+            return together(
+                self._session.name,
+                [
+                    billed(facts_of(configs[label], label), meter.sent, meter.egress)
+                    for label, meter in meters.items()
+                ],
+            )
         found = self.metrics()
         verbs = [found.verbs[verb] for verb in _READING if verb in found.verbs]
         read = sum(each.bytes - each.notes.get("cache_hit_bytes", 0) for each in verbs)

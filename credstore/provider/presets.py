@@ -7,6 +7,7 @@ the named classes override nothing.
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from dataclasses import fields
 from typing import Any, Generic, TypeVar, Unpack, cast
 
@@ -108,17 +109,23 @@ class MemoryStorageProvider(NamedProvider[MemoryConfig]):
         super().__init__(MemoryConfig() if config is None else config, **options)
 
 
-def build_driver(config: CommonConfig, registry: Registry | None = None) -> Driver:
+def build_driver(
+    config: CommonConfig,
+    registry: Registry | None = None,
+    *,
+    around: Callable[[Driver], Driver] | None = None,
+) -> Driver:
     """The driver that a configuration names, below its prefix; nothing is sent or touched yet.
 
     Args:
         config: One of the configuration dataclasses.
         registry: The known clouds; the built-in ones unless given.
+        around: Goes directly around the cloud's own driver.
 
     Raises:
         StorageConfigurationError: There is no driver for this configuration.
     """
-    return _driver_of(_row_of(config, registry=registry), config)
+    return _driver_of(_row_of(config, registry=registry), config, around)
 
 
 def provider_for(
@@ -140,10 +147,11 @@ def provider_for(
     return StorageProvider(_driver_of(row, config), config, **options)
 
 
-def _driver_of(row: Cloud, config: CommonConfig) -> Driver:
+def _driver_of(row: Cloud, config: CommonConfig, around: Callable[[Driver], Driver] | None = None) -> Driver:
     # A driver is imported when it is first used: a local store needs no HTTP client.
     build = loaded(row.driver) if row.build is None else row.build
-    return layered(cast("Driver", build(config)), config)
+    driver = cast("Driver", build(config))
+    return layered(driver if around is None else around(driver), config)
 
 
 def _config_of(provider: str, place: str | os.PathLike[str]) -> CommonConfig:

@@ -24,6 +24,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
 )
+from credstore.metrics import Meter
 from credstore.model import (
     NOTHING,
     UNSET,
@@ -101,10 +102,11 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
         config: CommonConfig,
         *,
         members: Mapping[str, CommonConfig] = NOTHING,
+        meters: Mapping[str, Meter] = NOTHING,
         **options: Unpack[ProviderOptions],
     ) -> None:
         """Put the verbs on top of a driver; see `Session`."""
-        self._session = Session(driver, config, members=members, **options)
+        self._session = Session(driver, config, members=members, meters=meters, **options)
 
     @property
     def config(self) -> CommonConfig:

@@ -22,6 +22,7 @@ from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, kind
 from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
 from credstore.links.public import PublicUrl, public_url
 from credstore.links.signer import LinkSigner
+from credstore.metrics import Meter
 from credstore.model import NOTHING
 from credstore.observe import Observer
 from credstore.provider.call import Call, Lifetime
@@ -87,6 +88,7 @@ class Session:
         policy: Encrypts what is stored unless a call says otherwise, or None.
         link_signer: Makes the temporary links, or None.
         members: Settings of the members of a composite driver, by their label.
+        meters: What each of them was used for so far, by the same.
         options: As given.
         option_names: Names that a write's `driver_options` may have.
     """
@@ -104,6 +106,7 @@ class Session:
         "lifetime",
         "link_signer",
         "members",
+        "meters",
         "name",
         "option_names",
         "options",
@@ -117,6 +120,7 @@ class Session:
         config: CommonConfig,
         *,
         members: Mapping[str, CommonConfig] = NOTHING,
+        meters: Mapping[str, Meter] = NOTHING,
         **options: Unpack[ProviderOptions],
     ) -> None:
         """Start without a request.
@@ -126,10 +130,12 @@ class Session:
             config: Settings; `config.provider` need not match the driver.
             members: Settings of the members of a composite driver, by their label in `served_by`, for the
                 public URLs of what each of them holds.
+            meters: What each of them was used for so far, where they have prices of their own.
             options: See `ProviderOptions`.
         """
         self.driver = driver
-        self.members = members
+        self.members = dict(members)
+        self.meters = dict(meters)
         self.options: ProviderOptions = {**options, "observers": tuple(options.get("observers", ()))}
         self.name = driver.name
         self.config = config
@@ -160,6 +166,12 @@ class Session:
 
     def _is_writable(self) -> bool:
         return self.driver.capabilities.writable and not self.config.read_only
+
+    def joined(self, label: str, config: CommonConfig, meter: Meter) -> None:
+        """A composite driver has one more member."""
+        self.members[label] = config
+        self.meters[label] = meter
+        self._urls_of_members[label] = _public_url(config)
 
     async def aclose(self) -> None:
         """Wait for the calls in progress, then release everything; safe to call again, even if cancelled."""

@@ -16,6 +16,7 @@ from credstore.driver.contract import (
     BreaksCircuits,
     CollectsGarbage,
     CopiesAcross,
+    CountsRequests,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -231,6 +232,13 @@ class _BreaksCircuits(PassingDriver):
         return cast("BreaksCircuits", self._inner).circuits
 
 
+class _CountsRequests(PassingDriver):
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """See `CountsRequests.requests`."""
+        return cast("CountsRequests", self._inner).requests
+
+
 class _KeepsConnections(PassingDriver):
     async def warm(self, connections: int, *, deadline: float | None = None) -> None:
         """See `KeepsConnections.warm`."""
@@ -274,6 +282,7 @@ PASSED: Mapping[type, type[PassingDriver]] = {
     VerifiesLinks: _VerifiesLinks,
     MakesUploadForms: _MakesUploadForms,
     BreaksCircuits: _BreaksCircuits,
+    CountsRequests: _CountsRequests,
     KeepsConnections: _KeepsConnections,
     CollectsGarbage: _CollectsGarbage,
     WantsChecksums: _WantsChecksums,

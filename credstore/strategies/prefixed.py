@@ -19,6 +19,7 @@ from credstore.driver.contract import (
     BreaksCircuits,
     CollectsGarbage,
     CopiesAcross,
+    CountsRequests,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -340,6 +341,13 @@ class _BreaksCircuits(PrefixedDriver):
         return cast("BreaksCircuits", self._inner).circuits
 
 
+class _CountsRequests(PrefixedDriver):
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """See `CountsRequests.requests`."""
+        return cast("CountsRequests", self._inner).requests
+
+
 class _KeepsConnections(PrefixedDriver):
     async def warm(self, connections: int, *, deadline: float | None = None) -> None:
         """See `KeepsConnections.warm`."""
@@ -407,6 +415,7 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     ReportsDigests: _ReportsDigests,
     WantsChecksums: _WantsChecksums,
     BreaksCircuits: _BreaksCircuits,
+    CountsRequests: _CountsRequests,
     KeepsConnections: _KeepsConnections,
     CollectsGarbage: _CollectsGarbage,
     CopiesAcross: _CopiesAcross,

@@ -16,6 +16,7 @@ from credstore.driver.contract import (
     BreaksCircuits,
     CollectsGarbage,
     CopiesAcross,
+    CountsRequests,
     Driver,
     KeepsConnections,
     LockingDriver,
@@ -269,6 +270,13 @@ class _BreaksCircuits(ReadOnlyDriver):
         return cast("BreaksCircuits", self._inner).circuits
 
 
+class _CountsRequests(ReadOnlyDriver):
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """See `CountsRequests.requests`."""
+        return cast("CountsRequests", self._inner).requests
+
+
 class _KeepsConnections(ReadOnlyDriver):
     async def warm(self, connections: int, *, deadline: float | None = None) -> None:
         """See `KeepsConnections.warm`."""
@@ -319,6 +327,7 @@ ABILITIES: Mapping[type, type[ReadOnlyDriver]] = {
     VerifiesLinks: _VerifiesLinks,
     MakesUploadForms: _MakesUploadForms,
     BreaksCircuits: _BreaksCircuits,
+    CountsRequests: _CountsRequests,
     KeepsConnections: _KeepsConnections,
     CollectsGarbage: _CollectsGarbage,
     WantsChecksums: _WantsChecksums,

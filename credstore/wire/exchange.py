@@ -11,6 +11,7 @@ import asyncio
 import hashlib
 import random
 import time
+from collections import Counter
 from collections.abc import Awaitable, Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -96,6 +97,9 @@ class Exchange:
     """Makes calls to one cloud on behalf of one user.
 
     Cancellation: at once, leaving nothing open; what was sent may have been applied.
+
+    Attributes:
+        sent: Attempts so far, by the operation's name.
     """
 
     def __init__(
@@ -137,6 +141,7 @@ class Exchange:
         self._rng = rng
         self._budget = Budget()
         self._breakers: dict[str, Breaker] = {}
+        self.sent: Counter[str] = Counter()
         self._hedging = Hedging() if hedge_reads else None
         self._offsets: dict[str, float] = {}
 
@@ -187,6 +192,7 @@ class Exchange:
                 if signed is None:
                     signed = await within(call.deadline, signer.sign(call, digest, now), CREDENTIALS)
                 progress.attempts += 1
+                self.sent[call.operation] += 1
                 for listen in listeners.get():
                     listen(call.operation)
                 try:

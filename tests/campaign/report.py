@@ -11,8 +11,8 @@ WIDTH = 118
 INTRODUCTION = """\
 # Reliability
 
-What must not happen when processes die, power fails, disks report errors, calls are cancelled and stored bytes are
-changed is tried out at size, not only by single tests. This page is written by the run itself; a test compares it
+What must not happen when processes die, power fails, disks report errors, servers fail, calls are cancelled and stored
+bytes are changed is tried out at size, not only by single tests. This page is written by the run itself; a test compares it
 with the stored results of the last run (`tests/campaign/results.json`).
 
 `make campaign` runs everything within an hour on two cores. `SCALE=ci` takes the sizes of a quick check,
@@ -36,7 +36,7 @@ LIMITS = """\
   disk did leave. A disk that acknowledges a flush and loses it is beyond any program.
 - Errors are injected at system calls. What a kernel does with its caches after a failed flush is why credstore never
   flushes the same file again.
-- The S3 side runs on a fault server in the same process, not on a provider's service.
+- The S3 side runs on a fault server in the same process, or on moto in its own, not on a provider's service.
 - An old version of an encrypted object that is put back in its place is accepted by a plain read; only the proof
   store notices it.
 """

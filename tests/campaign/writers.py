@@ -11,7 +11,7 @@ from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.strategies.redundant.plan import OWN
 from credstore.testing.harness import fetched, put
 from tests.campaign.history import History
-from tests.campaign.trial import Trial
+from tests.campaign.trial import Stop, Trial
 
 WRITERS = 16
 PROCESSES = 4
@@ -123,6 +123,8 @@ class Store:
         driver = self._make()
         try:
             for turn in range(SCRUBS):
+                if Stop.asked:
+                    return
                 if turn or at_rest:
                     self._writing.clear()
                 try:

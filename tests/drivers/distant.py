@@ -15,9 +15,11 @@ from types import MappingProxyType
 
 from credstore.driver import READ_ALL, BytesBody, Driver, PutResult
 from credstore.driver.reader import ObjectReader
+from credstore.driver.refusals import check_put
 from credstore.errors import (
     StorageConnectionError,
     StorageError,
+    StorageInvalidRequestError,
     StorageNotFoundError,
     StorageUnavailableError,
 )
@@ -44,7 +46,7 @@ def serve(pipe: Connection, path: str, build: Callable[[], Driver], dying: str) 
         pipe: Gets one message once it listens.
         path: Of its socket.
         build: Makes the driver.
-        dying: "before" or "after" the second write, or "" for never.
+        dying: "before" or "after" the third write, or "" for never.
     """
 
     async def main() -> None:
@@ -55,7 +57,7 @@ def serve(pipe: Connection, path: str, build: Callable[[], Driver], dying: str) 
             if name == "get":
                 async with await driver.get(*arguments) as reader:
                     return reader.info, await reader.read()
-            last = name == "put" and dying and next(writes) == 2
+            last = name == "put" and dying and next(writes) == 3
             if last and dying == "before":
                 os.kill(os.getpid(), signal.SIGKILL)
             found = await getattr(driver, name)(*arguments, **options)
@@ -100,7 +102,7 @@ class Keeper:
             folder: For the socket; its path is short.
             name: Of the store.
             build: Makes the driver that the process serves; it is sent there.
-            dying: Whether the process dies at every second write, before or after it in turn.
+            dying: Whether the process dies at every third write, before or after it in turn.
         """
         self.path = folder / f"{name}.socket"
         self._build = build
@@ -187,14 +189,20 @@ class Distant:
     """Speaks to such a process.
 
     With `revive` a process that has died is started again, and asked whether a write happened, so that no
-    outcome is unclear: what was not done by a dead process never will be.
+    outcome is unclear: what was not done by a dead process never will be. With `again` what was not done is
+    done once more, as the drivers of clouds do it.
     """
 
-    def __init__(self, keeper: Keeper, label: str, like: Driver, *, revive: bool = False) -> None:
+    def __init__(
+        self, keeper: Keeper, label: str, like: Driver, *, revive: bool = False, again: bool = False
+    ) -> None:
         self._keeper = keeper
         self.name = label
-        self.capabilities = like.capabilities
+        self.capabilities = replace(
+            like.capabilities, tags=False, retention_modes=frozenset(), legal_holds=False
+        )
         self._revive = revive
+        self._again = again
         self._line: _Line | None = None
         self._opening = asyncio.Lock()
 
@@ -222,10 +230,24 @@ class Distant:
             raise StorageConnectionError(f"{self.name} has died", applied=applied) from error
 
     async def put(self, request):
+        check_put(request, self.capabilities, self.name)
         body = b"".join([chunk async for chunk in request.body.open()])
+        if request.body.length not in {None, len(body)}:
+            raise StorageInvalidRequestError("the body is not as long as announced", code="BODY_LENGTH")
         plain = replace(request, body=BytesBody(body), progress=None)
         try:
-            result = await self._ask("put", plain, changes=True)
+            result = await self._put(plain)
+        except StorageConnectionError as error:
+            if not self._again or error.applied != "no":
+                raise
+            result = await self._put(plain)
+        if request.progress is not None:
+            request.progress(len(body), request.body.length)
+        return result
+
+    async def _put(self, request):
+        try:
+            return await self._ask("put", request, changes=True)
         except StorageConnectionError as error:
             if not self._revive:
                 raise
@@ -236,16 +258,13 @@ class Distant:
             if found is None or found.write_id != request.write_id:
                 error.applied = "no"
                 raise
-            result = PutResult(
+            return PutResult(
                 key=request.key,
                 size=found.size,
                 etag=found.etag,
                 digest=found.digest,
                 encryption=found.encryption,
             )
-        if request.progress is not None:
-            request.progress(len(body), request.body.length)
-        return result
 
     async def get(self, key, options=READ_ALL):
         info, data = await self._ask("get", key, options)

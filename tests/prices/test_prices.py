@@ -15,9 +15,11 @@ from credstore.metrics import Metrics
 from credstore.prices import TABLE, price_of
 from credstore.prices.plan import VERBS, Facts, billed, explained, kind_of
 from credstore.prices.table import NOT_FREE
+from credstore.provider.stored_form import session_of
+from credstore.replicas import scrub
 from credstore.testing.counting import count_requests
 from tests.conftest import S3Server
-from tests.drivers.s3.support import minio_config
+from tests.drivers.s3.support import minio_config, s3_config
 
 ROOT = Path(__file__).parents[2]
 
@@ -170,3 +172,34 @@ def test_a_bill_is_of_what_was_counted(s3_server: S3Server, tmp_path):
 
     asyncio.run(main())
     assert Metrics("m").snapshot().requests == {}
+
+
+def test_several_stores_are_billed_each_at_its_own_prices(s3_server: S3Server):
+    async def main():
+        dear = s3_config(s3_server.url, bucket=s3_server.bucket, prefix="dear")
+        free = minio_config(s3_server.url, bucket=s3_server.bucket, prefix="free")
+        async with StorageFactory(environ={}) as factory:
+            with count_requests() as wire:
+                store = factory.create_multi([dear, free])
+                await store.store("k", b"12345")
+                await session_of(store).driver.settled()
+                assert await store.retrieve("k") == b"12345"
+                async with store.open("k") as reader:
+                    await reader.read()
+                report = await scrub(store)
+            bill = store.bill()
+            assert (bill.provider, bill.price) == ("redundant", None)
+            one, two = bill.members
+            assert sum(bill.requests.values()) == wire.total
+            assert one.price is price_of("s3")
+            assert (one.total, two.total) == (bill.total, 0.0)
+            assert bill.total == pytest.approx(
+                (one.requests["write"] * 0.005 + one.requests["read"] * 0.0004) / 1000
+                + one.egress / one.price.unit * 0.09
+            )
+            assert one.requests["write"] > two.requests["write"] / 2 > 0
+            assert bill.egress == one.egress + two.egress == 10 + report.bytes_read
+        async with StorageFactory(environ={}) as factory:
+            assert factory.create_with_fallback(free, dear).bill().members[1].price is price_of("s3")
+
+    asyncio.run(main())

@@ -29,11 +29,13 @@ from credstore import (
 from credstore.driver import READ_ALL, ContentHeaders, CopyRequest, PutRequest, ReadOptions, SignRequest
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
 from credstore.errors import StorageError
+from credstore.proofs import ProofError, ProofStore
 from credstore.provider.layering import layered
 from credstore.strategies.dedup import plan
 from credstore.strategies.dedup.driver import DedupDriver
 from credstore.testing.harness import Stream, fetched, keys, put, request
 from tests.conformance.test_dedup import shared
+from tests.proofs.material import ASSET, SIGNER, TRUST
 from tests.strategies.test_prefixed import Plain
 
 DATA = bytes(range(256)) * 100
@@ -480,3 +482,17 @@ class DedupMachine(RuleBasedStateMachine):
 
 DedupMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=30, deadline=None)
 TestDedup = DedupMachine.TestCase
+
+
+def test_a_proof_is_hidden_but_never_called_erased():
+    async def main():
+        async with StorageFactory(environ={}) as factory:
+            provider = factory.create(MemoryConfig(dedup=True))
+            store = ProofStore(provider, trust=TRUST, signer=SIGNER)
+            proof = await store.issue(ASSET, manifest=bytes(10_000))
+            with pytest.raises(StorageVersionsRemainError, match="collect"):
+                await store.delete(proof.proof_id, reason="withdrawn")
+            with pytest.raises(ProofError):
+                await store.get(proof.proof_id)
+
+    asyncio.run(main())

@@ -1,10 +1,13 @@
 """The fastest strategy: one member is read, the one that has been fast, and nothing stale for it."""
 
 import asyncio
+from dataclasses import replace
 
 import pytest
 
 from credstore.driver import ReadOptions
+from credstore.driver.pinning import is_same
+from credstore.drivers.memory import MemoryDriver
 from credstore.errors import StorageNotFoundError
 from credstore.strategies.fastest.driver import EXPLORE, FRESH, FastestDriver
 from credstore.strategies.latencies import SPAN, Latencies
@@ -144,5 +147,21 @@ def test_hedges_are_at_most_one_read_in_twenty_and_never_writes():
         await put(driver, "key")
         assert [member.calls.count("put") for member in members] == [each + 1 for each in puts]
         await driver.aclose()
+
+    asyncio.run(main())
+
+
+def test_replicas_of_one_write_are_the_same_version():
+    async def main():
+        _, members, driver = made(0.05, 0.01)
+        await put(driver, "key")
+        one, other = [
+            replace(await MemoryDriver.head(member, "key"), served_by=member.label) for member in members
+        ]
+        other = replace(other, etag="another", last_modified=None)
+        assert is_same(one, other)
+        assert not is_same(one, replace(other, served_by=one.served_by))
+        assert not is_same(one, replace(other, write_id="0" * 32))
+        assert not is_same(one, replace(other, digest=bytes(32)))
 
     asyncio.run(main())

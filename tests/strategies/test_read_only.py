@@ -46,7 +46,7 @@ from tests.strategies.faulty import Faulty
 
 NO_ABILITIES = {contract.Body, contract.Driver, contract.Journal}
 READS = {
-    "aclose", "capabilities", "circuits", "get", "get_retention", "get_tags", "head", "keeps_versions", "list",
+    "aclose", "capabilities", "circuits", "requests", "get", "get_retention", "get_tags", "head", "keeps_versions", "list",
     "list_versions", "name", "ping", "reaches", "stored_digest", "verify_link", "wants_checksums", "warm",
 }  # fmt: skip
 """Members of the contract without an effect. `sign` has one or not, as its method says."""

@@ -11,7 +11,7 @@ from rich.table import Table
 
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json
-from credstore.cli.runner import settings
+from credstore.cli.runner import settings, several_stores
 from credstore.config.units import parse_size
 from credstore.errors import StorageInvalidRequestError
 from credstore.prices.plan import VERBS, Explanation, explained
@@ -36,6 +36,8 @@ def explain_command(
 
     SIZE is that of the object, such as 5MB; for list, the number of objects.
     """
+    if several_stores(invocation) is not None:
+        raise click.UsageError("each of several stores has its own prices; name one of them with --store URL")
     config = settings(invocation)
     try:
         count = int(size) if size.isascii() and size.isdigit() else parse_size(size)

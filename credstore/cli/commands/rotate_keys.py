@@ -13,7 +13,7 @@ from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_fields, print_json
 from credstore.cli.progress import TransferBar
-from credstore.cli.runner import run_loop, settings
+from credstore.cli.runner import run_loop, settings, several_stores
 
 if TYPE_CHECKING:
     from credstore.model import RotationReport
@@ -45,7 +45,7 @@ def rotate_keys_command(
                 async with cluster as crew:
                     return await crew.rotate_keys(store_for_workers(invocation, prefix), progress=bar)
             async with StorageFactory(encryption=client_side_from(os.environ)) as factory:
-                provider = factory.create(settings(invocation))
+                provider = factory.create(several_stores(invocation) or settings(invocation))
                 return await provider.rotate_keys(prefix, progress=bar)
 
     rotated = run_loop(work())

@@ -90,6 +90,11 @@ class AzureDriver(Driver):
         """See `BreaksCircuits.circuits`."""
         return self._container.circuits
 
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """See `CountsRequests.requests`."""
+        return self._container.requests
+
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object; see `Driver.put`."""
         return await writing.put(self._container, request)

@@ -106,6 +106,11 @@ class Bucket:
         return self._exchange.circuits()
 
     @property
+    def requests(self) -> Mapping[str, int]:
+        """What was sent so far, by the provider's name."""
+        return self._exchange.sent
+
+    @property
     def clock_offset(self) -> float:
         """Seconds by which the server's clock is ahead (P14)."""
         return self._exchange.clock_offset(self.origin)

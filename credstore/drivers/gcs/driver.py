@@ -101,6 +101,11 @@ class GcsDriver(Driver):
         """See `BreaksCircuits.circuits`."""
         return self._bucket.circuits
 
+    @property
+    def requests(self) -> Mapping[str, int]:
+        """See `CountsRequests.requests`."""
+        return self._bucket.requests
+
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object; see `Driver.put`."""
         return await writing.put(self._bucket, request)

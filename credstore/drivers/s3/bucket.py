@@ -197,6 +197,11 @@ class Bucket:
         return self._exchange.circuits()
 
     @property
+    def requests(self) -> Mapping[str, int]:
+        """What was sent so far, by the provider's name."""
+        return self._exchange.sent
+
+    @property
     def signer(self) -> AwsSigner:
         """Signs links in the same way as requests; the bucket must be open."""
         self.check_usable(None)

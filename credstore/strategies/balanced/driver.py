@@ -4,15 +4,15 @@ What it promises: a key belongs at the first store of its ranking (`plan.py`), s
 written. While that one is down the second takes over, with everything that `fallback` promises: the first two
 stores of a ranking are a `FallbackDriver`. "Not found" needs all stores to say so, so objects that are not
 where they belong, after a store was added or weights were changed, are found; `rebalance` moves them, online.
-Each object is at one store only.
+How fast members have been decides nothing by itself: a place that followed it would move, and reads would not
+find writes. Each object is at one store only.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
-from secrets import token_hex
+from dataclasses import replace
 from typing import TypeVar
 
 from credstore.concurrency import for_each, map_all
@@ -20,9 +20,7 @@ from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections
 from credstore.driver.guard import Guard
 from credstore.driver.refusals import check_copy, check_delete, check_put, check_read, check_sign
 from credstore.driver.values import (
-    CREATE,
     NO_HEADERS,
-    OVERWRITE,
     READ_ALL,
     Capabilities,
     CopyRequest,
@@ -36,13 +34,15 @@ from credstore.driver.values import (
     SignRequest,
     StoredReader,
 )
-from credstore.errors import StorageConflictError, StorageError, StoragePreconditionFailedError
+from credstore.errors import StorageError, StoragePreconditionFailedError
 from credstore.model import NOTHING, CircuitState
-from credstore.strategies.balanced.plan import checked_weights, ranking
+from credstore.strategies.balanced.moving import MemberBody, Moves
+from credstore.strategies.balanced.plan import adjusted, checked_weights, ranking
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.fallback.pages import NOTE
 from credstore.strategies.health import Member, is_absence, labels_of
+from credstore.strategies.latencies import Latencies
 from credstore.strategies.merging import merge, position_of, read_page
 from credstore.strategies.outcomes import outcome_of
 
@@ -79,6 +79,9 @@ class BalancedDriver(Driver):
             for index, (driver, label) in enumerate(zip(members, labels_of(list(members)), strict=True))
         ]
         self._clock = clock
+        self._monotonic = monotonic
+        self._latencies = [Latencies() for _ in members]
+        self._places = {member.label: member.index for member in self._members}
         self._homes: dict[str, tuple[FallbackDriver, list[Member]]] = {}
         self._pairs: dict[tuple[int, int], FallbackDriver] = {}
         able = members[0].capabilities
@@ -130,14 +133,18 @@ class BalancedDriver(Driver):
         self._guard.check(options.deadline)
         check_read(options, self._capabilities, self.name)
         pair, others = self._of(key)
+        began = self._monotonic()
         try:
-            return await pair.get(key, options)
+            reader = await pair.get(key, options)
         except StorageError as error:
             if not is_absence(error) or not others:
                 raise
             return await self._elsewhere(
                 error, others, lambda driver: driver.get(key, options), _label_reader
             )
+        now = self._monotonic()
+        self._latencies[self._places[reader.info.served_by]].seen(now - began, now)
+        return reader
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""
@@ -189,6 +196,12 @@ class BalancedDriver(Driver):
         pair, others = self._of(key)
         found = [await member.ask(member.driver.delete, key, deadline=deadline) for member in others]
         found.append(await pair.delete(key, deadline=deadline))
+        if (
+            found[-1].existed is not True
+        ):  # It may have been moved home since that was asked; see `moving.py`.
+            home = self._members[ranking(key, self._weights)[0]]
+            if home.driver.capabilities.writable:
+                found.append(await home.ask(home.driver.delete, key, deadline=deadline))
         told = {each.existed for each in found}
         return DeleteOutcome(existed=True if True in told else (None if None in told else False))
 
@@ -267,7 +280,7 @@ class BalancedDriver(Driver):
         return await pair.put(
             PutRequest(
                 key=request.destination,
-                body=_Body(holder.driver, now),
+                body=MemberBody(holder.driver, now),
                 write_id=request.write_id,
                 digest=now.digest or None,
                 headers=now.headers or NO_HEADERS,
@@ -324,24 +337,28 @@ class BalancedDriver(Driver):
             if isinstance(member.driver, KeepsConnections):
                 await member.driver.warm(connections, deadline=deadline)
 
-    async def rebalance(self, prefix: str = "") -> int:
-        """Move what is not where it belongs; how many objects were moved. It can be used meanwhile.
+    def suggested_weights(self) -> dict[str, float]:
+        """Weights by which faster members would get more; see `plan.adjusted`. Nothing is changed."""
+        now = self._monotonic()
+        typical = [each.typical(now) for each in self._latencies]
+        down = [member.down for member in self._members]
+        found = adjusted(self._weights, typical, down)
+        return {member.label: weight for member, weight in zip(self._members, found, strict=True)}
 
-        An object is copied to where it belongs, checked against its digest, only if nothing is there; then
-        that very version is removed where it was. What was written meanwhile stays as it is.
-
-        Args:
-            prefix: What the keys start with.
+    async def rebalance(self, prefix: str = "", *, exclusive: bool = False) -> int:
+        """Move what is not where it belongs; see `credstore.balance.rebalance`.
 
         Raises:
+            StorageUnsupportedError: A member has no conditions, and this was not given the store to itself.
             StorageError: A member failed; the same call continues.
         """
         moved = 0
+        moves = Moves(exclusive=exclusive)
 
         async def move(entry: ObjectInfo) -> None:
             nonlocal moved
             home = self._members[ranking(entry.key, self._weights)[0]]
-            if entry.served_by != home.label and await self._move(
+            if entry.served_by != home.label and await moves.move(
                 entry.key, self._named(entry.served_by), home
             ):
                 moved += 1
@@ -358,47 +375,9 @@ class BalancedDriver(Driver):
                         break
                     cursor = page.cursor
 
+        self._guard.check()
         await for_each(entries(), move, at_once=lambda: _AT_ONCE)
         return moved
-
-    async def _move(self, key: str, holder: Member, home: Member) -> bool:
-        able = holder.driver.capabilities
-        home_able = home.driver.capabilities
-        try:
-            now = await holder.driver.head(key)
-        except StorageError as error:
-            if is_absence(error):
-                return False
-            raise
-        try:
-            there = await home.driver.head(key)
-        except StorageError as error:
-            if not is_absence(error):
-                raise
-            there = None
-        if there is None:
-            try:
-                await home.driver.put(
-                    PutRequest(
-                        key=key,
-                        body=_Body(holder.driver, now),
-                        write_id=now.write_id or token_hex(16),
-                        digest=now.digest or None,
-                        headers=now.headers or NO_HEADERS,
-                        metadata=now.metadata or NOTHING,
-                        system=now.system or NOTHING,
-                        precondition=CREATE if home_able.conditional_create else OVERWRITE,
-                    )
-                )
-            except StorageConflictError:
-                return False
-        elif plan.newer(there, now) is now and there.write_id != now.write_id:
-            return False  # A write went there while the other was down; `fallback` knows which counts.
-        try:
-            await holder.driver.delete(key, if_match=now.etag if able.conditional_delete else None)
-        except StorageConflictError:
-            return False
-        return there is None
 
     async def aclose(self) -> None:
         """Close all members, even if one fails to; safe to call again."""
@@ -411,28 +390,6 @@ class BalancedDriver(Driver):
                 failures.append(error)
         if failures:
             raise failures[0]
-
-
-@dataclass(frozen=True, slots=True)
-class _Body:
-    """An object of one member as the body of a write to another."""
-
-    driver: Driver
-    info: ObjectInfo
-    data: None = None
-    replayable: bool = True
-
-    @property
-    def length(self) -> int:
-        """Its size."""
-        return self.info.size
-
-    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
-        """The bytes of that very version, checked where all of them are read."""
-        options = ReadOptions(start=offset, if_match=self.info.etag)
-        async with await self.driver.get(self.info.key, options) as reader:
-            async for chunk in reader:
-                yield chunk
 
 
 def _label_info(info: ObjectInfo, label: str) -> ObjectInfo:

@@ -49,3 +49,33 @@ def ranking(key: str, weights: Sequence[float]) -> list[int]:
     ]
     draws.sort(reverse=True)
     return [index for _, index in draws]
+
+
+def adjusted(
+    weights: Sequence[float], typical: Sequence[float | None], down: Sequence[bool]
+) -> tuple[float, ...]:
+    """Weights by which faster stores get more: each by how its latency compares with the middle one.
+
+    None changes to less than half or more than double at once, since load changes latencies. A store of which
+    nothing recent is known keeps its weight; one that does not respond gets half.
+
+    Args:
+        weights: That are used now.
+        typical: Seconds within which most recent reads of each ended; None where there were none.
+        down: Whether each does not respond.
+
+    >>> adjusted((1.0, 1.0, 2.0), (0.010, 0.020, 0.020), (False, False, True))
+    (2.0, 1.0, 1.0)
+    """
+    known = sorted(each for each in typical if each is not None and each > 0)
+    middle = known[len(known) // 2] if known else 0.0
+
+    def factor(seconds: float | None, *, away: bool) -> float:
+        if away:
+            return 0.5
+        return min(2.0, max(0.5, middle / seconds)) if seconds else 1.0
+
+    return tuple(
+        weight * factor(seconds, away=away)
+        for weight, seconds, away in zip(weights, typical, down, strict=True)
+    )

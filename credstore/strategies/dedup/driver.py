@@ -16,6 +16,7 @@ from secrets import token_hex
 from credstore.concurrency import map_all
 from credstore.driver.contract import (
     BreaksCircuits,
+    CountsRequests,
     Driver,
     KeepsConnections,
     TaggedDriver,
@@ -445,7 +446,8 @@ class DedupDriver(PassingDriver):
 
 
 ABILITIES: Mapping[type, type[PassingDriver]] = {
-    each: PASSED[each] for each in (TaggedDriver, VerifiesLinks, BreaksCircuits, KeepsConnections)
+    each: PASSED[each]
+    for each in (TaggedDriver, VerifiesLinks, BreaksCircuits, CountsRequests, KeepsConnections)
 }
 
 

@@ -85,11 +85,12 @@ class FastestDriver(RedundantDriver):
         self._joint: Joint[str, None] = Joint()
         self.journal.on_note = self._unsure
 
-    def add(self, driver: Driver) -> None:
+    def add(self, driver: Driver) -> str:
         """Take in one more member; see `RedundantDriver.add`."""
-        super().add(driver)
+        label = super().add(driver)
         self._latencies.append(Latencies())
         self._unsure()
+        return label
 
     def _unsure(self) -> None:
         """Something is noted in the journal: look at it again before one member is trusted."""

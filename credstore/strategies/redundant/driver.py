@@ -425,11 +425,14 @@ class RedundantDriver(Driver):
             if failed is not None:
                 raise failed
 
-    def add(self, driver: Driver) -> None:
+    def add(self, driver: Driver) -> str:
         """Take in one more member, which may be empty: both quorums grow by one, so no read misses anything.
 
         Args:
             driver: Closed with this driver from now on.
+
+        Returns:
+            What it is called in `served_by`.
         """
         self._guard.check()
         label = driver.name
@@ -442,6 +445,7 @@ class RedundantDriver(Driver):
         self._looking.read = self._pages.read = self.quorums.read
         self._writes.needed = self.quorums.write
         self._capabilities = able_together([each.driver.capabilities for each in self.members])
+        return label
 
     async def settled(self) -> None:
         """Wait until nothing is left to do: last members of writes, repairs, catching up."""

@@ -38,6 +38,7 @@ from credstore.strategies.redundant.asking import Looking
 from credstore.strategies.redundant.plan import TOMBS, Verdict, View, at_rest, verdict
 from credstore.strategies.redundant.reading import Reads
 from credstore.strategies.redundant.stamps import Stamp, stamp_of, stamped
+from credstore.wire.tally import note
 
 Kind = Literal["missing", "outdated", "corrupt", "deleted", "tombstone", "unreadable"]
 """What is wrong with a replica: it is not there; an older version is; its bytes are not those of its digest;
@@ -232,6 +233,7 @@ class Mender:
         except StorageError as error:
             outcome.marks.append(Mark(member, kind, mended=False, reason=error.message))
         else:
+            note("repair")
             outcome.marks.append(Mark(member, kind, mended=True))
 
     async def bury(
