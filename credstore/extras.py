@@ -39,7 +39,7 @@ MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
         "fsspec": ("fsspec",),
         "gcs": ("google.auth", "google_crc32c"),
         "opentelemetry": ("opentelemetry.trace",),
-        "timestamp": ("rfc3161_client",),
+        "timestamp": ("asn1crypto", "rfc3161_client"),
     }
 )
 """Modules that must be importable for each extra to work."""

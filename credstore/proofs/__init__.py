@@ -64,6 +64,7 @@ if TYPE_CHECKING:
         Candidate,
         IssuedBy,
         Policy,
+        Timestamped,
         UnsafeUnsigned,
         unsafe_allow_expired,
         unsafe_allow_revoked,
@@ -86,6 +87,7 @@ if TYPE_CHECKING:
     )
     from credstore.proofs.format.timestamp import (
         TimestampAuthorities,
+        TimestampAuthority,
     )
     from credstore.proofs.format.trust import (
         TrustedKey,
@@ -98,8 +100,10 @@ if TYPE_CHECKING:
         TrustedTime,
         VerifiedProof,
     )
+    from credstore.proofs.store.evidence import Timestamper, TimestampReport
     from credstore.proofs.store.model import (
         FsckReport,
+        IssueOptions,
         IssueRequest,
         LegacyImport,
         Proof,
@@ -110,9 +114,9 @@ if TYPE_CHECKING:
         SweepReport,
     )
     from credstore.proofs.store.proof_store import (
-        IssueOptions,
         ProofStore,
     )
+    from credstore.proofs.store.timestamping import TimestampClient
 
 _HOMES = {
     "format.bundle": (
@@ -169,10 +173,12 @@ _HOMES = {
         "unsafe_allow_revoked",
         "unsafe_allow_unsigned",
         "verify_proof",
+        "Timestamped",
     ),
     "format.record": ("AssetDigest", "ManifestLink", "ProofRecord", "SoftBinding"),
     "store.model": (
         "FsckReport",
+        "IssueOptions",
         "IssueRequest",
         "LegacyImport",
         "Proof",
@@ -184,9 +190,11 @@ _HOMES = {
     ),
     "format.signing": ("LocalSigner", "PublicKey", "Signer"),
     "format.status": ("ProofStatus",),
-    "store.proof_store": ("IssueOptions", "ProofStore"),
-    "format.timestamp": ("TimestampAuthorities",),
+    "store.proof_store": ("ProofStore",),
+    "format.timestamp": ("TimestampAuthorities", "TimestampAuthority"),
     "format.verify": ("TrustedTime", "VerifiedProof"),
+    "store.timestamping": ("TimestampClient",),
+    "store.evidence": ("TimestampReport", "Timestamper"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -249,6 +257,11 @@ __all__ = [
     "SoftBinding",
     "SweepReport",
     "TimestampAuthorities",
+    "TimestampAuthority",
+    "TimestampClient",
+    "TimestampReport",
+    "Timestamped",
+    "Timestamper",
     "TrustStore",
     "TrustedKey",
     "TrustedTime",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, TypedDict
 
 from credstore.arguments import typed_request
 from credstore.errors import RetentionMode, StorageError, StorageInvalidRequestError
@@ -135,6 +135,24 @@ class IssueRequest:
     proof_id: str | None = None
     best_effort: bool = False
     progress: Progress | None = None
+
+
+class IssueOptions(TypedDict, total=False):
+    """Options of `ProofStore.issue`, as the fields of `IssueRequest`."""
+
+    manifest: Storable | None
+    manifest_type: str
+    manifest_uri: str | None
+    claims: Mapping[str, Any] | None
+    expires_in: float | timedelta | None
+    idempotency_key: str | None
+    media_type: str | None
+    supersedes: str | None
+    soft_bindings: tuple[SoftBinding, ...]
+    uri: str | None
+    proof_id: str | None
+    best_effort: bool
+    progress: Progress | None
 
 
 @dataclass(frozen=True, slots=True)

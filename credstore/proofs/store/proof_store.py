@@ -7,14 +7,14 @@ from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable, M
 from contextlib import aclosing
 from datetime import UTC, datetime, timedelta
 from types import TracebackType
-from typing import Any, Literal, Self, TypedDict, Unpack, cast, overload
+from typing import Any, Literal, Self, Unpack, cast, overload
 
 from credstore.arguments import given, typed_class
 from credstore.concurrency import map_in_order
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
-from credstore.model import Progress, SignedUrl, Storable
+from credstore.model import Progress, SignedUrl
 from credstore.observe import Observer
-from credstore.proofs.format.bundle import Bundle, encode_bundle
+from credstore.proofs.format.bundle import encode_bundle
 from credstore.proofs.format.dsse import parse_envelope
 from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
@@ -23,22 +23,24 @@ from credstore.proofs.format.errors import (
     ProofNotFoundError,
     ProofUnsignedError,
 )
-from credstore.proofs.format.original import LegacyHomes, LegacyProof, legacy_members
+from credstore.proofs.format.original import LegacyHomes, LegacyProof
 from credstore.proofs.format.policy import Policy, UnsafeUnsigned, checked_policy
-from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding, parse_record
+from credstore.proofs.format.record import AssetDigest, ProofRecord, parse_record
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.status import ProofStatus, Reason
+from credstore.proofs.format.timestamp import TimestampAuthorities
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
 from credstore.proofs.store.assets import Asset, measure_asset
 from credstore.proofs.store.erasing import ProofEraser
+from credstore.proofs.store.evidence import ProofEvidence, bundled
 from credstore.proofs.store.fsck import ProofChecker, ProofTotals
 from credstore.proofs.store.issuing import ProofIssuer
 from credstore.proofs.store.layout import PREFIX, Layout, checked_digest, checked_id
 from credstore.proofs.store.model import (
     FsckReport,
+    IssueOptions,
     IssueRequest,
-    LegacyImport,
     Proof,
     ProofHistory,
     ProofOutcome,
@@ -47,9 +49,11 @@ from credstore.proofs.store.model import (
     SweepReport,
 )
 from credstore.proofs.store.original_records import LegacyRecords
+from credstore.proofs.store.original_verbs import LegacyVerbs
 from credstore.proofs.store.reading import ProofReader, newest_first
 from credstore.proofs.store.repository import proof_objects
 from credstore.proofs.store.sweeping import ProofSweeper
+from credstore.proofs.store.timestamping import TimestampVerbs
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.links import LinkOptions
 from credstore.provider.provider import StorageProvider
@@ -63,26 +67,8 @@ MOST_AT_ONCE = 1000
 GRACE = timedelta(days=1)
 
 
-class IssueOptions(TypedDict, total=False):
-    """Options of `ProofStore.issue`, as the fields of `IssueRequest`."""
-
-    manifest: Storable | None
-    manifest_type: str
-    manifest_uri: str | None
-    claims: Mapping[str, Any] | None
-    expires_in: float | timedelta | None
-    idempotency_key: str | None
-    media_type: str | None
-    supersedes: str | None
-    soft_bindings: tuple[SoftBinding, ...]
-    uri: str | None
-    proof_id: str | None
-    best_effort: bool
-    progress: Progress | None
-
-
 @typed_class
-class ProofStore:
+class ProofStore(LegacyVerbs, TimestampVerbs):
     """Proofs about assets: issued, found by id or by hash, revoked, swept; verified on every read.
 
     Open it with `async with`, or close it with `aclose()`. Like its provider, it belongs to the event loop of
@@ -106,6 +92,7 @@ class ProofStore:
         retention: ProofRetention | None = None,
         close_provider: bool = True,
         observers: Iterable[Observer] | None = None,
+        timestamps: TimestampAuthorities | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         randomness: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -129,6 +116,8 @@ class ProofStore:
             close_provider: Whether the store owns the provider.
             observers: Called with an `Event` after each verb, such as "credstore.proof.issue", whose `key` is
                 the proof's id; by default those of the provider, which also see the requests behind it.
+            timestamps: The authorities whose timestamps count, where the time of a signature has to be shown;
+                without them a proof is judged by its issuer's claim.
             clock: Returns the current time, with a time zone.
             randomness: Returns that many unpredictable bytes.
 
@@ -151,7 +140,9 @@ class ProofStore:
         for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
             check_prefix(each, provider.capabilities.max_key_size)
         self._objects = proof_objects(provider, layout, clock, retention)
-        self._reader = ProofReader(self._objects, trust, threshold, bool(signers) if heal is None else heal)
+        heals = bool(signers) if heal is None else heal
+        evidence = ProofEvidence(self._objects, timestamps)
+        self._reader = ProofReader(self._objects, trust, threshold, heals, evidence)
         self._eraser = ProofEraser(
             self._objects, self._reader, signers if revoker is None else _signers(revoker)
         )
@@ -577,19 +568,22 @@ class ProofStore:
 
         Args:
             proof_id: UUID in lower case.
-            timestamps: RFC 3161 responses (DER) over the first signature.
+            timestamps: RFC 3161 responses (DER) over the first signature, besides those that the store has
+                and counts.
 
         Raises:
             ProofError: As `get`.
             StorageError: The store failed.
 
-        Cost: as `get`.
+        Cost: as `get`, plus 1 listing and 1 request for each timestamp and further signature.
         Source: provenance §5.
         """
         with self._call("export", proof_id):
-            found = await self._reader.find(checked_id(proof_id))
-            made_at = found.proof.status.as_of
-            return encode_bundle(Bundle(found.proof.envelope, made_at, found.notices, tuple(timestamps)))
+            name = checked_id(proof_id)
+            found = await self._reader.find(name)
+            proof = found.proof
+            evidence = await self._reader.evidence.read(name, proof.envelope)
+            return encode_bundle(bundled(proof, found.notices, evidence, timestamps))
 
     async def read_unverified(self, proof_id: str) -> ProofRecord | None:
         """What a stored record says, although nothing about it was verified; None where there is none.
@@ -633,33 +627,6 @@ class ProofStore:
             report = await ProofChecker(self._objects, self._reader, repair).check()
             call.attributes.update(proofs=report.records, failed=len(report.problems))
             return report
-
-    async def import_legacy(self) -> LegacyImport:
-        """Find all records of the original service once, so that ids and hashes lead to them.
-
-        Returns:
-            How many were read, what else was there, and what looks like a record but did not open, as with
-            a wrong passphrase: nothing leads to those.
-
-        Raises:
-            StorageConfigurationError: The store was opened without `legacy`.
-            StorageError: The store failed.
-
-        Cost: 1 request per 1,000 objects, 3 for each record.
-        """
-        with self._call("import_legacy", None, mutation=True) as call:
-            done = await self._records().import_all()
-            call.attributes.update(read=done.read, skipped=done.skipped, unopened=done.unopened)
-            return done
-
-    async def find_legacy(self, digest: bytes | str) -> list[LegacyProof]:
-        """The records of the original service about an asset, after `import_legacy`; no one signed them.
-
-        Raises:
-            StorageError: As `import_legacy`.
-        """
-        with self._call("find_legacy", None):
-            return await self._records().find_by_hash(checked_digest(digest))
 
     async def list(self, most: int | None = None) -> list[ProofOutcome]:
         """All proofs, or the first `most`, as `scan` yields them.
@@ -719,26 +686,6 @@ class ProofStore:
                 "proof_id": legacy.proof_id,
             }
             return await self._issue(self._issuer(), IssueRequest(asset=measured, **given), call)
-
-    async def export_legacy(self, proof_id: str, *, policy: Policy | None = None) -> dict[str, Any]:
-        """The seven fields in which the original service keeps a record, for its readers.
-
-        Args:
-            proof_id: UUID in lower case.
-            policy: As `get`.
-
-        Raises:
-            ProofError: As `get`.
-            StorageError: The store failed.
-        """
-        with self._call("export_legacy", proof_id):
-            proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
-            return legacy_members(proof.record, proof.envelope.digest)
-
-    def _records(self) -> LegacyRecords:
-        if self._legacy is None:
-            raise StorageConfigurationError("open the store with legacy=LegacyHomes(…) to read old records")
-        return self._legacy
 
     async def store_proof(
         self, manifest: Mapping[str, Any], /, asset: Asset, **options: Unpack[IssueOptions]

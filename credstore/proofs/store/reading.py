@@ -15,6 +15,8 @@ from collections.abc import AsyncGenerator, AsyncIterable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import cast
 
 from credstore.concurrency import both, map_in_order
 from credstore.errors import StorageError, StorageIntegrityError
@@ -25,11 +27,14 @@ from credstore.proofs.format.errors import (
     ProofErasedError,
     ProofError,
     ProofFormatError,
+    ProofKeyExpiredError,
     ProofNotFoundError,
+    ProofTimestampError,
+    ProofUntrustedKeyError,
 )
 from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.ids import is_proof_id
-from credstore.proofs.format.policy import Policy, accept, known_candidate
+from credstore.proofs.format.policy import Policy, accept, known_candidate, needs_time
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import (
     ProofStatus,
@@ -41,12 +46,12 @@ from credstore.proofs.format.status import (
 )
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import VerifiedProof, verify_signed
+from credstore.proofs.store.evidence import AT_ONCE, ProofEvidence
 from credstore.proofs.store.layout import NEXT
 from credstore.proofs.store.model import Proof, ProofHistory, ProofOutcome
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.repository import ProofObjects
 
-AT_ONCE = 32
 MOST_HINTS = 8
 """Successors looked at for one proof; the last ones by id, which are the newest with default ids."""
 
@@ -73,12 +78,14 @@ class ProofReader:
         trust: The trusted keys.
         threshold: How many of them must have signed.
         heal: Whether names that lead nowhere are removed.
+        evidence: Timestamps and further signatures.
     """
 
     objects: ProofObjects
     trust: TrustStore
     threshold: int
     heal: bool
+    evidence: ProofEvidence
 
     async def get(
         self,
@@ -88,13 +95,17 @@ class ProofReader:
         policy: Policy | None = None,
     ) -> Proof:
         """One proof by its checked id; see `ProofStore.get`."""
-        found = await self.find(proof_id, sha256=sha256)
-        proof = found.proof
+        proof = (await self.find(proof_id, sha256=sha256, timed=needs_time(policy))).proof
         accept(policy, known_candidate(proof.verified, proof.status, proof.status.as_of))
         return proof
 
-    async def find(self, proof_id: str, *, sha256: bytes | None = None) -> Found:
+    async def find(self, proof_id: str, *, sha256: bytes | None = None, timed: bool = False) -> Found:
         """One proof whatever its state, except erased ones.
+
+        Args:
+            proof_id: Its checked id.
+            sha256: The asset it must be about, or None.
+            timed: Whether trusted time is wanted, also where the proof verifies without.
 
         Raises:
             ProofNotFoundError: There is none.
@@ -106,17 +117,43 @@ class ProofReader:
         now = objects.clock()
         if data is None:
             raise await self._absence(proof_id, now)
-        verified = verify_signed(
-            data,
-            self.trust,
+        verified = await self._verified(data, proof_id, sha256, now, timed=timed)
+        if revocation is None:
+            return Found(Proof(verified, _status(verified, now)), ())
+        return await self._revoked(verified, revocation, now)
+
+    async def _verified(
+        self, data: bytes, proof_id: str, sha256: bytes | None, now: datetime, *, timed: bool
+    ) -> VerifiedProof:
+        """The record alone where that is enough; what was added to it later where it is not."""
+        refusal: ProofError | None = None
+        verified: VerifiedProof | None = None
+        envelope = parse_envelope(data)
+        verify = partial(
+            verify_signed,
+            trust=self.trust,
             now=now,
             proof_id=proof_id,
             sha256=sha256,
             threshold=self.threshold,
         )
-        if revocation is None:
-            return Found(Proof(verified, _status(verified, now)), ())
-        return await self._revoked(verified, revocation, now)
+        try:
+            verified = verify(envelope)
+        except (ProofKeyExpiredError, ProofUntrustedKeyError) as error:
+            refusal = error
+        if verified is not None and not timed:
+            return verified
+        evidence = await self.evidence.read(proof_id, envelope)
+        if evidence is not None:
+            try:
+                return verify(evidence.envelope, times=evidence.times)
+            except ProofError as error:
+                refusal = refusal or error
+                if evidence.refused is not None:
+                    refusal = ProofTimestampError(f"{refusal.message}; {evidence.refused.message}")
+        if verified is None and refusal is not None:
+            raise refusal
+        return cast("VerifiedProof", verified)
 
     async def _revoked(self, verified: VerifiedProof, revocation: bytes, now: datetime) -> Found:
         proof_id = verified.record.proof_id

@@ -168,6 +168,17 @@ class ProofObjects:
             key, data, content_type="application/json", cache_control=SHORT, compress=False
         )
 
+    async def put_piece(self, proof_id: str, data: bytes) -> None:
+        """Keep a timestamp or further signature; writing it again is harmless."""
+        kind = "application/json" if data.startswith(b"{") else "application/timestamp-reply"
+        await self.provider.store(
+            self.layout.piece(proof_id, data),
+            data,
+            content_type=kind,
+            cache_control=IMMUTABLE,
+            compress=False,
+        )
+
     async def put_notice(self, key: str, data: bytes) -> None:
         """Keep a revocation or a tombstone; the last of two valid ones is still one."""
         await self.provider.store(key, data, content_type=ENVELOPE_TYPE, cache_control=SHORT, compress=False)

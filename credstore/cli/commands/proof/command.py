@@ -18,6 +18,7 @@ from credstore.cli.commands.proof.list import list_command
 from credstore.cli.commands.proof.revoke import revoke_command
 from credstore.cli.commands.proof.stats import stats_command
 from credstore.cli.commands.proof.sweep import sweep_command
+from credstore.cli.commands.proof.timestamp import timestamp_command
 from credstore.cli.commands.proof.verify import verify_command
 
 
@@ -41,6 +42,7 @@ for each in (
     verify_command,
     export_command,
     link_command,
+    timestamp_command,
     revoke_command,
     delete_command,
     sweep_command,

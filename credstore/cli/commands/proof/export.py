@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST
+from credstore.cli.commands.proof.files import ROOTS, TRUST
 from credstore.cli.commands.proof.shown import with_proofs
 from credstore.cli.io import NewFile, StandardOutput
 from credstore.cli.options import Invocation, command
@@ -23,9 +23,16 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="FILE", default="-", show_default=True, help="Standard output for -.")
 @click.option("-f", "--force", is_flag=True, help="Replace FILE.")
 @TRUST
+@ROOTS
 @click.pass_obj
 def export_command(
-    invocation: Invocation, *, proof_id: str, output: str, force: bool, trust_file: str
+    invocation: Invocation,
+    *,
+    proof_id: str,
+    output: str,
+    force: bool,
+    trust_file: str,
+    roots: tuple[str, ...],
 ) -> None:
     """Write a proof as one file that verifies without a store or network.
 
@@ -35,7 +42,7 @@ def export_command(
     async def action(store: ProofStore) -> bytes:
         return await store.export(proof_id)
 
-    bundle = with_proofs(invocation, trust_file, action)
+    bundle = with_proofs(invocation, trust_file, action, roots=roots)
     run_loop(_write(bundle, output, force=force))
     if output != "-" and invocation.json:
         print_json({"proof_id": proof_id, "file": output, "size": len(bundle)})

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, measure_file
+from credstore.cli.commands.proof.files import ROOTS, TRUST, measure_file
 from credstore.cli.commands.proof.shown import (
     EXPIRED,
     REVOKED,
@@ -31,9 +31,16 @@ _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 @EXPIRED
 @REVOKED
 @TRUST
+@ROOTS
 @click.pass_obj
 def find_command(
-    invocation: Invocation, *, asset: str, allow_expired: bool, allow_revoked: bool, trust_file: str
+    invocation: Invocation,
+    *,
+    asset: str,
+    allow_expired: bool,
+    allow_revoked: bool,
+    trust_file: str,
+    roots: tuple[str, ...],
 ) -> None:
     """Show the valid proofs about a file, or about the asset with a digest, newest first.
 
@@ -49,7 +56,7 @@ def find_command(
         policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked)
         return await store.find_by_hash(digest, policy=policy)
 
-    proofs = with_proofs(invocation, trust_file, action)
+    proofs = with_proofs(invocation, trust_file, action, roots=roots)
     if invocation.json:
         print_json([proof_document(proof) for proof in proofs])
     for proof in proofs if not invocation.json else ():

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, measure_file
+from credstore.cli.commands.proof.files import ROOTS, TRUST, measure_file
 from credstore.cli.commands.proof.shown import (
     EXPIRED,
     REVOKED,
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 @EXPIRED
 @REVOKED
 @TRUST
+@ROOTS
 @click.pass_obj
 def get_command(
     invocation: Invocation,
@@ -38,6 +39,7 @@ def get_command(
     allow_expired: bool,
     allow_revoked: bool,
     trust_file: str,
+    roots: tuple[str, ...],
 ) -> None:
     """Show the proof with an id, if it verifies."""
     measured = None if asset is None else measure_file(asset)
@@ -46,7 +48,7 @@ def get_command(
         policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked)
         return await store.get(proof_id, asset=measured, policy=policy)
 
-    proof = with_proofs(invocation, trust_file, action)
+    proof = with_proofs(invocation, trust_file, action, roots=roots)
     if invocation.json:
         print_json(proof_document(proof))
     else:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import click
 
-from credstore.cli.commands.proof.files import read_signer, read_trust
+from credstore.cli.commands.proof.files import read_authorities, read_signer, read_trust
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.options import Invocation
 from credstore.cli.output import human_size, human_time, printable
@@ -41,6 +41,7 @@ def with_proofs(
     *,
     key_file: str | None = None,
     issuer: str | None = None,
+    roots: Sequence[str] = (),
 ) -> T:
     """Open the proofs of the store that the global options or the environment name, act on them, close them.
 
@@ -50,6 +51,7 @@ def with_proofs(
         action: What to do.
         key_file: Private key that signs, or None to read only.
         issuer: Who signs, where the key is trusted for several.
+        roots: Files with the root certificates of timestamping authorities.
 
     Raises:
         click.UsageError: A file cannot be read.
@@ -61,10 +63,13 @@ def with_proofs(
 
     trust = read_trust(trust_file)
     signers = () if key_file is None else (read_signer(key_file),)
+    timestamps = read_authorities(roots)
 
     async def work() -> T:
         provider = open_store(invocation)
-        async with ProofStore(provider, trust=trust, signer=signers, issuer=issuer) as store:
+        async with ProofStore(
+            provider, trust=trust, signer=signers, issuer=issuer, timestamps=timestamps
+        ) as store:
             return await action(store)
 
     return run_loop(work())

@@ -7,7 +7,15 @@ from typing import Any
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, measure_file, naming, read_trust, read_whole
+from credstore.cli.commands.proof.files import (
+    ROOTS,
+    TRUST,
+    measure_file,
+    naming,
+    read_authorities,
+    read_trust,
+    read_whole,
+)
 from credstore.cli.commands.proof.shown import record_rows, status_document, verified_document
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_time, print_fields, print_json
@@ -18,7 +26,7 @@ MINUTE, HOUR, DAY = 60, 3600, 86400
 UNCHECKED = {
     "asset": "the asset: give --asset FILE to compare its bytes",
     "log": "the transparency log part of the bundle",
-    "timestamps": "timestamps: give --timestamp-roots FILE",
+    "timestamps": "timestamps: give --timestamp-roots FILE of each authority that counts",
 }
 
 
@@ -27,11 +35,7 @@ UNCHECKED = {
 @TRUST
 @click.option("--asset", metavar="FILE", help="The proof must be about the bytes of this file.")
 @click.option("--proof-id", metavar="ID", help="The id it must have.")
-@click.option(
-    "--timestamp-roots",
-    metavar="FILE",
-    help="Certificates (PEM) of the trusted RFC 3161 authorities; needs the extra timestamp.",
-)
+@ROOTS
 @click.option(
     "--threshold",
     default=1,
@@ -48,7 +52,7 @@ def verify_command(
     trust_file: str,
     asset: str | None,
     proof_id: str | None,
-    timestamp_roots: str | None,
+    roots: tuple[str, ...],
     threshold: int,
     allow_expired: bool,
 ) -> None:
@@ -60,12 +64,7 @@ def verify_command(
     data = read_whole(bundle, LARGEST_BUNDLE)
     trust = read_trust(trust_file)
     measured = None if asset is None else measure_file(asset)
-    check = None
-    if timestamp_roots is not None:
-        from credstore.proofs import TimestampAuthorities
-
-        with naming(timestamp_roots):
-            check = TimestampAuthorities(read_whole(timestamp_roots, LARGEST_BUNDLE)).check
+    authorities = read_authorities(roots)
     with naming(bundle):
         report = verify_bundle(
             data,
@@ -73,7 +72,7 @@ def verify_command(
             now=datetime.now(UTC),
             proof_id=proof_id,
             asset=measured,
-            check_timestamp=check,
+            authorities=authorities,
             threshold=threshold,
             policy=unsafe_allow_expired() if allow_expired else None,
         )
