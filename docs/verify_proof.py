@@ -165,8 +165,8 @@ def verify(bundle, trust, now, asset=None):
         trust, bundle = strict(trust, 2**20), strict(bundle, 2**22)
         check(trust, {"version": int, "keys": [KEY, 0, 1000]})
         check(bundle, BUNDLE)
-        need(trust["version"] > 0, "no version")
-        need(len({key["keyid"] for key in trust["keys"]}) == len(trust["keys"]), "a key twice")
+        once = len({key["keyid"] for key in trust["keys"]}) == len(trust["keys"])
+        need(once and trust["version"] > 0, "a key twice, or no version")
         trust = [(key, load_verifier(key)) for key in trust["keys"]]
         subject, proof, keys = unseal(bundle["envelope"], trust)
         issued, expires = time(proof["issuedAt"]), time(proof.get("expiresAt", NEVER))
@@ -182,9 +182,8 @@ def verify(bundle, trust, now, asset=None):
         need(not found or found == (subject["digest"]["sha256"], proof["asset"]["size"]), "another asset")
         # A valid notice revokes, and an invalid one spoils the bundle: either way, the proof does not hold.
         need(not bundle.get("status"), "revoked or erased, or the notice in the bundle is not valid")
-        stamps = bundle.get("timestamps", []) + bundle.get("renewals", [])
-        _ = [b64(each["response"], 2**16) for each in stamps]
-        b64(bundle.get("log", {}).get("entry", ""), 2**16 - 1)
+        stamps = [each["response"] for each in bundle.get("timestamps", []) + bundle.get("renewals", [])]
+        _ = [b64(each, 2**16) for each in stamps], b64(bundle.get("log", {}).get("entry", ""), 2**16 - 1)
         need(now < expires, f"expired at {proof.get('expiresAt')}")
         return proof
     except (UnsupportedAlgorithm, RecursionError) as error:
