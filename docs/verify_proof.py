@@ -20,7 +20,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
-NEVER, PRIME = "9999-12-31T23:59:59.999Z", 2**255 - 19
+NEVER, PRIME, OURS = "9999-12-31T23:59:59.999Z", 2**255 - 19, "sha256:[0-9a-f]{64}"
 Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 
 
@@ -141,13 +141,13 @@ def load_verifier(entry):
 
 
 def unseal(envelope, trust):
-    payload, tries, keys = b64(envelope["payload"], 2**20, b"-_"), 0, []
+    payload, keys = b64(envelope["payload"], 2**20, b"-_"), []
     message = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
     for signature in envelope["signatures"]:
         sig = b64(signature["sig"], 1024, b"-_")
         for entry, verify_signature in trust:
-            if signature.get("keyid", "") in {"", entry["keyid"]} and entry not in keys and tries < 8:
-                tries += 1
+            keyid = signature.get("keyid", "")
+            if (keyid == entry["keyid"] or not re.fullmatch(OURS, keyid)) and entry not in keys:
                 with suppress(InvalidSignature, ValueError):
                     verify_signature(sig, message)
                     keys.append(entry)

@@ -728,6 +728,8 @@ CALLS: dict[str, Call] = {
     "TimestampClient": Call(given(url="http://127.0.0.1:9/")),
     "TimestampReport": Call(given()),
     "Timestamped": Call(given(before=WHEN)),
+    "fetch_trust_store": Call(given(url="https://127.0.0.1:9/", pinned=material.TRUST)),
+    "pinned_root": Call(given(public_key=material.ROOT.public_key)),
     "TrustStore": Call(given(version=1, keys=(material.KEY,)), use_trust),
     "TrustedKey": Call(
         given(

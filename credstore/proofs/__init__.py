@@ -117,6 +117,7 @@ if TYPE_CHECKING:
         ProofStore,
     )
     from credstore.proofs.store.timestamping import TimestampClient
+    from credstore.proofs.trust_sources import fetch_trust_store, pinned_root
 
 _HOMES = {
     "format.bundle": (
@@ -195,6 +196,7 @@ _HOMES = {
     "format.verify": ("TrustedTime", "VerifiedProof"),
     "store.timestamping": ("TimestampClient",),
     "store.evidence": ("TimestampReport", "Timestamper"),
+    "trust_sources": ("fetch_trust_store", "pinned_root"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -272,8 +274,10 @@ __all__ = [
     "bundle_name",
     "encode_bundle",
     "encode_trust_store",
+    "fetch_trust_store",
     "parse_bundle",
     "parse_trust_store",
+    "pinned_root",
     "trust_key",
     "unsafe_allow_expired",
     "unsafe_allow_revoked",

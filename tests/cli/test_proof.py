@@ -26,7 +26,7 @@ from tests.cli.conftest import CommandLine
 from tests.conformance.raw_s3 import RawS3
 from tests.conftest import S3Server
 from tests.proofs import material
-from tests.proofs.authorities import Authority, serving_authority
+from tests.proofs.authorities import Authority, serving_authority, serving_files
 from tests.servers.moto import MotoServer
 
 ROOT = Path(__file__).parents[2]
@@ -496,3 +496,25 @@ def test_delete_tells_what_a_retention_keeps_and_until_when(proof: CommandLine, 
         "code": "LOCKED",
     }
     assert json.loads(told.err)["error"]["code"] == "VERSIONS_REMAIN"
+
+
+def test_a_trust_store_is_published_and_fetched(proof: CommandLine) -> None:
+    proof("proof", "keys", "generate", "root.pem", "--issuer", ISSUER, "--usage", "root")
+    subprocess.run(["openssl", "pkey", "-in", "root.pem", "-pubout", "-out", "root.pub"], check=True)
+    files: dict[str, object] = {}
+    with serving_files(files) as url:
+        fetch = ("proof", "keys", "fetch", url, "--trust", "theirs.json")
+        proof("proof", "keys", "publish", "signed.json", "--key", "root.pem")
+        files["/.well-known/credstore-trust.json"] = Path("signed.json").read_bytes()
+        assert "--root" in proof(*fetch, code=2).err
+        proof(*fetch, "--root", "key.pem", code=8)
+        proof(*fetch, "--root", "root.pub")
+        assert Path("theirs.json").read_bytes() == Path("keys.json").read_bytes()
+        assert proof("--json", *fetch).document["changed"] is False
+        proof("proof", "keys", "generate", "more.pem", "--issuer", ISSUER)
+        proof("proof", "keys", "publish", "signed.json", "--key", "root.pem")
+        files["/.well-known/credstore-trust.json"] = Path("signed.json").read_bytes()
+        assert proof("--json", *fetch).document == {"file": "theirs.json", "version": 3, "changed": True}
+        proof("proof", "keys", "publish", "signed.json", "--key", "more.pem", code=23)
+        Path("other.json").write_bytes(encode_trust_store(material.TRUST))
+        proof("proof", "keys", "fetch", url, "--trust", "other.json", code=23)

@@ -142,3 +142,31 @@ def serving_authority(authority):
 
     with serving(answer) as url:
         yield url
+
+
+@contextmanager
+def serving_files(files):
+    """A loopback server of files by path; a status in place of bytes is answered."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self):
+            found = files.get(self.path, 404)
+            self.send_response(found if isinstance(found, int) else 200)
+            body = b"" if isinstance(found, int) else found
+            self.send_header("content-length", str(len(body)))
+            self.send_header("location", "/elsewhere")
+            self.end_headers()
+            self.wfile.write(body)
+
+        def log_message(self, *args):
+            """Quietly."""
+
+    server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+    thread = threading.Thread(target=server.serve_forever, daemon=True)
+    thread.start()
+    try:
+        yield f"http://127.0.0.1:{server.server_port}"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()

@@ -11,17 +11,18 @@ a revocation that someone damaged. Index names and hints are looked up in signed
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import cast
+from typing import TypeVar, cast
 
 from credstore.concurrency import both, map_in_order
 from credstore.errors import StorageError, StorageIntegrityError
 from credstore.model import StorageItem
-from credstore.proofs.format.dsse import Envelope, parse_envelope
+from credstore.proofs.format.dsse import Envelope, needs_search, parse_envelope
 from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
     ProofErasedError,
@@ -52,6 +53,7 @@ from credstore.proofs.store.model import Proof, ProofHistory, ProofOutcome
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.repository import ProofObjects
 
+T = TypeVar("T")
 MOST_HINTS = 8
 """Successors looked at for one proof; the last ones by id, which are the newest with default ids."""
 
@@ -129,7 +131,7 @@ class ProofReader:
         refusal: ProofError | None = None
         verified: VerifiedProof | None = None
         envelope = parse_envelope(data)
-        verify = partial(
+        check = partial(
             verify_signed,
             trust=self.trust,
             now=now,
@@ -138,7 +140,7 @@ class ProofReader:
             threshold=self.threshold,
         )
         try:
-            verified = verify(envelope)
+            verified = await self._run(check, envelope)
         except (ProofKeyExpiredError, ProofUntrustedKeyError) as error:
             refusal = error
         if verified is not None and not timed:
@@ -146,7 +148,7 @@ class ProofReader:
         evidence = await self.evidence.read(proof_id, envelope)
         if evidence is not None:
             try:
-                return verify(evidence.envelope, times=evidence.times)
+                return await self._run(partial(check, times=evidence.times), evidence.envelope)
             except ProofError as error:
                 refusal = refusal or error
                 if evidence.refused is not None:
@@ -154,6 +156,12 @@ class ProofReader:
         if verified is None and refusal is not None:
             raise refusal
         return cast("VerifiedProof", verified)
+
+    async def _run(self, check: Callable[[Envelope], T], envelope: Envelope) -> T:
+        """Check an envelope: in a thread where many keys may have to be tried."""
+        if needs_search(envelope, self.trust):
+            return await asyncio.to_thread(check, envelope)
+        return check(envelope)
 
     async def _revoked(self, verified: VerifiedProof, revocation: bytes, now: datetime) -> Found:
         proof_id = verified.record.proof_id
@@ -163,9 +171,8 @@ class ProofReader:
         for data in (erasure, revocation):
             if data is not None:
                 envelope = parse_envelope(data)
-                notices.append(
-                    verify_notice(envelope, self.trust, now=now, proof_id=proof_id, proof=verified)
-                )
+                check = partial(verify_notice, trust=self.trust, now=now, proof_id=proof_id, proof=verified)
+                notices.append(await self._run(check, envelope))
                 envelopes.append(envelope)
         check_status([each for each in notices if each.kind == "erasure"])
         status = replace(_status(verified, now), state="revoked", notice=notices[0])

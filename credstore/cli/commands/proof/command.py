@@ -15,6 +15,7 @@ from credstore.cli.commands.proof.issue_all import issue_all_command
 from credstore.cli.commands.proof.keys import keys_command
 from credstore.cli.commands.proof.link import link_command
 from credstore.cli.commands.proof.list import list_command
+from credstore.cli.commands.proof.published import fetch_command, publish_command
 from credstore.cli.commands.proof.revoke import revoke_command
 from credstore.cli.commands.proof.stats import stats_command
 from credstore.cli.commands.proof.sweep import sweep_command
@@ -50,3 +51,5 @@ for each in (
     audit_command,
 ):
     proof_command.add_command(each)
+for each in (publish_command, fetch_command):
+    keys_command.add_command(each)
