@@ -35,7 +35,7 @@ def publish_command(invocation: Invocation, *, output: str, key_file: str, trust
     trust, signer = read_trust(trust_file), read_signer(key_file)
     envelope = run_loop(seal_payload(encode_trust_statement(trust), [signer]))
     with naming(trust_file):
-        # What nobody who has this trust store would accept is not written.
+        # What readers with this trust store would refuse is not written.
         open_trust_store(envelope, trust, now=datetime.now(UTC))
     replace_file(output, encode_envelope(envelope))
     if invocation.json:
