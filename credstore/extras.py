@@ -25,6 +25,7 @@ Extra = Literal[
     "fsspec",
     "gcs",
     "opentelemetry",
+    "sigstore",
     "timestamp",
 ]
 
@@ -41,7 +42,8 @@ MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
         "fsspec": ("fsspec",),
         "gcs": ("google.auth", "google_crc32c"),
         "opentelemetry": ("opentelemetry.trace",),
-        "timestamp": ("rfc3161_client",),
+        "sigstore": ("sigstore",),
+        "timestamp": ("asn1crypto", "rfc3161_client"),
     }
 )
 """Modules that must be importable for each extra to work."""

@@ -2,8 +2,8 @@
 
 An independent reading of the format: the standard library and `cryptography`, nothing else. It checks the
 signature over the bytes received, that they are canonical (RFC 8785), every field, the key's issuers, uses
-and window, the asset, revocations in the bundle, and expiry. It checks no log part and no RFC 3161 timestamp,
-so it refuses what only a timestamp could save, a compromised key. Exit code 0: verified; 1: refused, and why.
+and window, the asset, revocations, and expiry; no log part and no RFC 3161 timestamp, so it refuses what only
+a timestamp could save, a compromised key. Exit code 0: verified; 1: refused, and why.
 """
 
 import base64
@@ -20,8 +20,7 @@ from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed25519, utils
 
-NEVER = "9999-12-31T23:59:59.999Z"
-PRIME = 2**255 - 19
+NEVER, PRIME, OURS = "9999-12-31T23:59:59.999Z", 2**255 - 19, "sha256:[0-9a-f]{64}"
 Y8 = 0x05FC536D880238B13933C6D305ACDFD5F098EFF289F4C345B027B2C28F95E826
 
 
@@ -44,7 +43,8 @@ ENVELOPE = {"payload": ASCII, "payloadType": r"application/vnd\.in-toto\+json", 
             "signatures": [{"keyid?": "(?s:.){0,255}", "sig": ASCII, "*": 1}, 1, 8]}
 BUNDLE = {"mediaType": r"application/vnd\.credstore\.proof-bundle\.v1\+json", "envelope": ENVELOPE,
           "madeAt": time, "status?": [ENVELOPE, 0, 16], "log?": {"entry": ASCII, "proof": "(?s:.){0,131072}"},
-          "timestamps?": [{"type": "rfc3161", "over": "signature", "response": ASCII}, 0, 8]}
+          "timestamps?": [{"type": "rfc3161", "over": "signature", "response": ASCII}, 0, 8],
+          "renewals?": [{"covers": [SHA256, 1, 64], "response": ASCII}, 0, 8]}
 SOFT = {"alg": PLAIN % 64, "value": PLAIN % 4096, "*": 1}
 MANIFEST = {"mediaType": MEDIA, "digest": {"sha256": SHA256, "*": 1}, "size": int, "uri?": URI % 2048, "*": 1}
 PROOF = {"proofId": ID, "issuer": URI % 255, "issuedAt": time, "expiresAt?": time, "supersedes?": ID, "*": 1,
@@ -141,13 +141,13 @@ def load_verifier(entry):
 
 
 def unseal(envelope, trust):
-    payload, tries, keys = b64(envelope["payload"], 2**20, b"-_"), 0, []
+    payload, keys = b64(envelope["payload"], 2**20, b"-_"), []
     message = b"DSSEv1 28 application/vnd.in-toto+json %d %s" % (len(payload), payload)
     for signature in envelope["signatures"]:
         sig = b64(signature["sig"], 1024, b"-_")
         for entry, verify_signature in trust:
-            if signature.get("keyid", "") in {"", entry["keyid"]} and entry not in keys and tries < 8:
-                tries += 1
+            keyid = signature.get("keyid", "")
+            if (keyid == entry["keyid"] or not re.fullmatch(OURS, keyid)) and entry not in keys:
                 with suppress(InvalidSignature, ValueError):
                     verify_signature(sig, message)
                     keys.append(entry)
@@ -165,8 +165,8 @@ def verify(bundle, trust, now, asset=None):
         trust, bundle = strict(trust, 2**20), strict(bundle, 2**22)
         check(trust, {"version": int, "keys": [KEY, 0, 1000]})
         check(bundle, BUNDLE)
-        need(trust["version"] > 0, "no version")
-        need(len({key["keyid"] for key in trust["keys"]}) == len(trust["keys"]), "a key twice")
+        once = len({key["keyid"] for key in trust["keys"]}) == len(trust["keys"])
+        need(once and trust["version"] > 0, "a key twice, or no version")
         trust = [(key, load_verifier(key)) for key in trust["keys"]]
         subject, proof, keys = unseal(bundle["envelope"], trust)
         issued, expires = time(proof["issuedAt"]), time(proof.get("expiresAt", NEVER))
@@ -182,12 +182,12 @@ def verify(bundle, trust, now, asset=None):
         need(not found or found == (subject["digest"]["sha256"], proof["asset"]["size"]), "another asset")
         # A valid notice revokes, and an invalid one spoils the bundle: either way, the proof does not hold.
         need(not bundle.get("status"), "revoked or erased, or the notice in the bundle is not valid")
-        _ = [b64(each["response"], 2**16) for each in bundle.get("timestamps", [])]
-        b64(bundle.get("log", {}).get("entry", ""), 2**16 - 1)
+        stamps = [each["response"] for each in bundle.get("timestamps", []) + bundle.get("renewals", [])]
+        _ = [b64(each, 2**16) for each in stamps], b64(bundle.get("log", {}).get("entry", ""), 2**16 - 1)
         need(now < expires, f"expired at {proof.get('expiresAt')}")
+        return proof
     except (UnsupportedAlgorithm, RecursionError) as error:
         raise ValueError(str(error)) from error
-    return proof
 
 
 if __name__ == "__main__":

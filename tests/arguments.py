@@ -722,7 +722,15 @@ CALLS: dict[str, Call] = {
         lambda made: use_request(IssueRequest(asset=b"1", soft_bindings=(made,))),
     ),
     "SweepReport": Call(given()),
-    "TimestampAuthorities": Call(given(roots=ROOTS)),
+    "TimestampAuthorities": Call(given(authorities=ROOTS)),
+    "TimestampAuthority": Call(
+        given(roots=ROOTS), lambda made: credstore.proofs.TimestampAuthorities((made,))
+    ),
+    "TimestampClient": Call(given(url="http://127.0.0.1:9/")),
+    "TimestampReport": Call(given()),
+    "Timestamped": Call(given(before=WHEN)),
+    "fetch_trust_store": Call(given(url="https://127.0.0.1:9/", pinned=material.TRUST)),
+    "pinned_root": Call(given(public_key=material.ROOT.public_key)),
     "TrustStore": Call(given(version=1, keys=(material.KEY,)), use_trust),
     "TrustedKey": Call(
         given(

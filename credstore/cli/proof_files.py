@@ -8,7 +8,7 @@ import hashlib
 import json
 import os
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, cast
 
@@ -21,7 +21,7 @@ from credstore.proofs import variables
 from credstore.proofs.variables import PASSPHRASE
 
 if TYPE_CHECKING:
-    from credstore.proofs import AssetDigest, LocalSigner, TrustStore
+    from credstore.proofs import AssetDigest, LocalSigner, TimestampAuthorities, TrustStore
     from credstore.proofs.log.note import NoteSigner
 
 LARGEST_TRUST_STORE = 1024 * 1024
@@ -44,6 +44,16 @@ TRUST = click.option(
     help="The trust store: whose proofs count; or CREDSTORE_PROOF_TRUST.",
 )
 """The trust store is the only trust anchor, so none is guessed."""
+ROOTS = click.option(
+    "--timestamp-roots",
+    "roots",
+    metavar="FILE",
+    multiple=True,
+    type=click.Path(),
+    envvar=variables.TIMESTAMP_ROOTS,
+    help="Root certificates (PEM) of an RFC 3161 authority whose timestamps count; again for each "
+    "authority, or CREDSTORE_PROOF_TIMESTAMP_ROOTS. Needs the extra timestamp.",
+)
 
 
 def read_trust(path: str) -> TrustStore:
@@ -57,6 +67,25 @@ def read_trust(path: str) -> TrustStore:
 
     with naming(path):
         return parse_trust_store(read_whole(path, LARGEST_TRUST_STORE))
+
+
+def read_authorities(paths: Sequence[str]) -> TimestampAuthorities | None:
+    """The timestamping authorities with the roots in these files, one authority a file; None for no file.
+
+    Raises:
+        click.UsageError: A file cannot be read.
+        StorageConfigurationError: One has no certificate, or the extra is missing.
+    """
+    if not paths:
+        return None
+    from credstore.proofs import TimestampAuthorities, TimestampAuthority
+
+    authorities: list[TimestampAuthority] = []
+    for path in paths:
+        with naming(path):
+            authorities.append(TimestampAuthority(read_whole(path, LARGEST_TRUST_STORE)))
+            TimestampAuthorities(authorities[-1:])
+    return TimestampAuthorities(authorities)
 
 
 def read_signer(path: str) -> LocalSigner:

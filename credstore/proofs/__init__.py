@@ -70,6 +70,7 @@ if TYPE_CHECKING:
         InLog,
         IssuedBy,
         Policy,
+        Timestamped,
         UnsafeUnsigned,
         unsafe_allow_expired,
         unsafe_allow_revoked,
@@ -92,6 +93,7 @@ if TYPE_CHECKING:
     )
     from credstore.proofs.format.timestamp import (
         TimestampAuthorities,
+        TimestampAuthority,
     )
     from credstore.proofs.format.trust import (
         TrustedKey,
@@ -104,6 +106,7 @@ if TYPE_CHECKING:
         TrustedTime,
         VerifiedProof,
     )
+    from credstore.proofs.store.evidence import Timestamper, TimestampReport
     from credstore.proofs.store.model import (
         FsckReport,
         IssueOptions,
@@ -120,6 +123,8 @@ if TYPE_CHECKING:
     from credstore.proofs.store.proof_store import (
         ProofStore,
     )
+    from credstore.proofs.store.timestamping import TimestampClient
+    from credstore.proofs.trust_sources import fetch_trust_store, pinned_root
 
 _HOMES = {
     "format.bundle": (
@@ -179,6 +184,7 @@ _HOMES = {
         "unsafe_allow_revoked",
         "unsafe_allow_unsigned",
         "verify_proof",
+        "Timestamped",
     ),
     "format.record": ("AssetDigest", "ManifestLink", "ProofRecord", "SoftBinding"),
     "store.model": (
@@ -197,8 +203,11 @@ _HOMES = {
     "format.signing": ("LocalSigner", "PublicKey", "Signer"),
     "format.status": ("ProofStatus",),
     "store.proof_store": ("ProofStore",),
-    "format.timestamp": ("TimestampAuthorities",),
+    "format.timestamp": ("TimestampAuthorities", "TimestampAuthority"),
     "format.verify": ("TrustedTime", "VerifiedProof"),
+    "store.timestamping": ("TimestampClient",),
+    "store.evidence": ("TimestampReport", "Timestamper"),
+    "trust_sources": ("fetch_trust_store", "pinned_root"),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -266,6 +275,11 @@ __all__ = [
     "SoftBinding",
     "SweepReport",
     "TimestampAuthorities",
+    "TimestampAuthority",
+    "TimestampClient",
+    "TimestampReport",
+    "Timestamped",
+    "Timestamper",
     "TrustStore",
     "TrustedKey",
     "TrustedTime",
@@ -276,8 +290,10 @@ __all__ = [
     "bundle_name",
     "encode_bundle",
     "encode_trust_store",
+    "fetch_trust_store",
     "parse_bundle",
     "parse_trust_store",
+    "pinned_root",
     "trust_key",
     "unsafe_allow_expired",
     "unsafe_allow_revoked",

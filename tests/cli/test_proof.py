@@ -4,6 +4,7 @@ import base64
 import hashlib
 import inspect
 import json
+import os
 import subprocess
 import sys
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from tests.cli.conftest import CommandLine
 from tests.conformance.raw_s3 import RawS3
 from tests.conftest import S3Server
 from tests.proofs import material
+from tests.proofs.authorities import Authority, serving_authority, serving_files
 from tests.servers.moto import MotoServer
 
 ROOT = Path(__file__).parents[2]
@@ -68,6 +70,38 @@ class LaterClock:
     @staticmethod
     def now(zone):
         return datetime.now(zone) + timedelta(days=30)
+
+
+def test_timestamps(proof: CommandLine, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Asked for at two authorities, renewed, exported, verified; one that is not trusted is said."""
+    first, second = Authority(tmp_path / "a", "First", days=100), Authority(tmp_path / "b", "Second")
+    for name, authority in (("first.pem", first), ("second.pem", second)):
+        Path(name).write_bytes(authority.roots)
+    monkeypatch.setenv("CREDSTORE_PROOF_TIMESTAMP_ROOTS", f"first.pem{os.pathsep}second.pem")
+    proof_id = issue(proof)
+    with serving_authority(first) as one, serving_authority(second) as two:
+        stamp = ("proof", "timestamp", proof_id, "--authority")
+        done = proof("--json", *stamp, one, "--authority", two).document
+        assert set(done["times"]) == {one, two}
+        assert done["failed"] == {}
+        assert "renew before" in proof(*stamp, two, "--renew").out
+        renewed = proof("--json", *stamp, two, "--renew", "--within", "5000").document
+        assert renewed["times"].keys() == {two}
+        both = (*stamp, one, "--authority", two)
+        partly = proof("--json", *both, "--timestamp-roots", "first.pem", code=9).document
+        assert (list(partly["times"]), list(partly["failed"])) == ([one], [two])
+        assert partly["failed"][two]["code"] == "PROOF_TIMESTAMP"
+    proof("proof", "export", proof_id, "-o", "x.proof.json")
+    assert "a timestamping authority" in proof("proof", "verify", "x.proof.json").out
+    monkeypatch.delenv("CREDSTORE_PROOF_TIMESTAMP_ROOTS")
+    assert "--timestamp-roots" in proof("proof", "verify", "x.proof.json").out
+
+
+def test_history(proof: CommandLine) -> None:
+    proof_id = issue(proof)
+    assert "superseded" not in proof("proof", "history", proof_id).out
+    newer = proof("proof", "issue", "photo.jpg", "--supersedes", proof_id).out.strip()
+    assert f"superseded by  {newer}" in proof("proof", "history", proof_id).out
 
 
 def test_issue_and_get(proof: CommandLine) -> None:
@@ -279,7 +313,7 @@ def test_verify_with_a_timestamp(proof: CommandLine, monkeypatch: pytest.MonkeyP
     Path("roots.pem").write_text(vector["root"])
     monkeypatch.setattr(proof_verify, "datetime", ClockOfTheVector)
     verify = ("proof", "verify", "stamped.json", "--trust", "trusted.json")
-    assert "not checked  timestamps: give --timestamp-roots FILE" in proof(*verify).out
+    assert "not checked  timestamps: give --timestamp-roots FILE of each" in proof(*verify).out
     out = proof(*verify, "--timestamp-roots", "roots.pem").out
     assert "says a timestamping authority" in out
     assert "not checked  timestamps" not in out
@@ -462,3 +496,25 @@ def test_delete_tells_what_a_retention_keeps_and_until_when(proof: CommandLine, 
         "code": "LOCKED",
     }
     assert json.loads(told.err)["error"]["code"] == "VERSIONS_REMAIN"
+
+
+def test_a_trust_store_is_published_and_fetched(proof: CommandLine) -> None:
+    proof("proof", "keys", "generate", "root.pem", "--issuer", ISSUER, "--usage", "root")
+    subprocess.run(["openssl", "pkey", "-in", "root.pem", "-pubout", "-out", "root.pub"], check=True)
+    files: dict[str, object] = {}
+    with serving_files(files) as url:
+        fetch = ("proof", "keys", "fetch", url, "--trust", "theirs.json")
+        proof("proof", "keys", "publish", "signed.json", "--key", "root.pem")
+        files["/.well-known/credstore-trust.json"] = Path("signed.json").read_bytes()
+        assert "--root" in proof(*fetch, code=2).err
+        proof(*fetch, "--root", "key.pem", code=8)
+        proof(*fetch, "--root", "root.pub")
+        assert Path("theirs.json").read_bytes() == Path("keys.json").read_bytes()
+        assert proof("--json", *fetch).document["changed"] is False
+        proof("proof", "keys", "generate", "more.pem", "--issuer", ISSUER)
+        proof("proof", "keys", "publish", "signed.json", "--key", "root.pem")
+        files["/.well-known/credstore-trust.json"] = Path("signed.json").read_bytes()
+        assert proof("--json", *fetch).document == {"file": "theirs.json", "version": 3, "changed": True}
+        proof("proof", "keys", "publish", "signed.json", "--key", "more.pem", code=23)
+        Path("other.json").write_bytes(encode_trust_store(material.TRUST))
+        proof("proof", "keys", "fetch", url, "--trust", "other.json", code=23)

@@ -189,6 +189,11 @@ STRUCTURE = {
     "an envelope as string": {"envelope": encode_envelope(issue()).decode()},
     "status that is an object": {"status": {}},
     "seventeen notices": {"status": [json.loads(encode_envelope(notice()))] * 17},
+    "nine renewals": {"renewals": [{"covers": ["0" * 64], "response": "MA=="}] * 9},
+    "a renewal of nothing": {"renewals": [{"covers": [], "response": "MA=="}]},
+    "a renewal of something else": {"renewals": [{"covers": ["0"], "response": "MA=="}]},
+    "a renewal with more": {"renewals": [{"covers": ["0" * 64], "response": "MA==", "v": 1}]},
+    "a renewal without a token": {"renewals": [{"covers": ["0" * 64]}]},
     "nine timestamps": {"timestamps": [{"type": "rfc3161", "over": "signature", "response": ""}] * 9},
     "a timestamp of another type": {"timestamps": [{"type": "rfc9999", "over": "signature", "response": ""}]},
     "a timestamp over something else": {

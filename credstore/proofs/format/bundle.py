@@ -17,6 +17,13 @@ from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.dsse import Envelope, envelope_members, read_envelope
 from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.format.evidence import (
+    Renewal,
+    encode_renewal,
+    read_renewal,
+    renewal_members,
+    weigh_evidence,
+)
 from credstore.proofs.format.fields import (
     format_base64,
     format_time,
@@ -37,6 +44,7 @@ from credstore.proofs.format.logged import (
 from credstore.proofs.format.policy import Candidate, Policy, accept, checked_policy
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import ProofStatus, check_status, verify_notice
+from credstore.proofs.format.timestamp import TimestampAuthorities
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import TrustedTime, VerifiedProof, verify_signed
 
@@ -61,6 +69,7 @@ class Bundle:
         status: Notices known at that time.
         timestamps: RFC 3161 responses (DER) over the first signature.
         log: Where the proof is in a log, or None.
+        renewals: Timestamps over the proof and earlier timestamps, as `evidence` has them.
     """
 
     envelope: Envelope
@@ -68,6 +77,7 @@ class Bundle:
     status: tuple[Envelope, ...] = ()
     timestamps: tuple[bytes, ...] = ()
     log: LogPart | None = None
+    renewals: tuple[Renewal, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,6 +125,8 @@ def encode_bundle(bundle: Bundle) -> bytes:
             for each in bundle.timestamps
         ],
     }
+    if bundle.renewals:
+        members["renewals"] = [renewal_members(each) for each in bundle.renewals]
     if bundle.log is not None:
         members["log"] = {"entry": format_base64(bundle.log.entry), "proof": bundle.log.proof}
     try:
@@ -137,18 +149,23 @@ def parse_bundle(data: bytes) -> Bundle:
         parse_json(data, limit=LARGEST_BUNDLE),
         "the bundle",
         needs=("mediaType", "envelope", "madeAt"),
-        may=("log", "timestamps", "status"),
+        may=("log", "timestamps", "renewals", "status"),
     )
     if members["mediaType"] != BUNDLE_TYPE:
         refuse("mediaType", f"is not {BUNDLE_TYPE}")
     notices = read_list(members.get("status", cast("Json", [])), "status", most=MOST_NOTICES)
     tokens = read_list(members.get("timestamps", cast("Json", [])), "timestamps", most=MOST_TIMESTAMPS)
+    renewals = read_list(members.get("renewals", cast("Json", [])), "renewals", most=MOST_TIMESTAMPS)
     return Bundle(
         envelope=read_envelope(members["envelope"], "envelope"),
         made_at=read_time(members["madeAt"], "madeAt"),
         status=tuple(read_envelope(each, "status") for each in notices),
         timestamps=tuple(_read_timestamp(each) for each in tokens),
         log=_read_log(members["log"]) if "log" in members else None,
+        renewals=tuple(
+            read_renewal(read_object(each, "a renewal", needs=("covers", "response"), may=()))
+            for each in renewals
+        ),
     )
 
 
@@ -176,6 +193,7 @@ def verify_bundle(
     proof_id: str | None = None,
     asset: AssetDigest | None = None,
     check_timestamp: CheckTimestamp | None = None,
+    authorities: TimestampAuthorities | None = None,
     check_log: CheckLog | None = None,
     threshold: int = 1,
     policy: Policy | None = None,
@@ -190,6 +208,8 @@ def verify_bundle(
         asset: Digest and size of the asset, if it is available, or None.
         check_timestamp: Verifies an RFC 3161 response, such as `timestamp.TimestampAuthorities.check`; None
             leaves timestamps unchecked, and the report says so.
+        authorities: Whose timestamps count, in place of `check_timestamp`: with these, renewals are looked at
+            too, and timestamps of others are listed as unchecked.
         check_log: Verifies where the proof is in a log, such as `log.LogCheck`; None leaves that unchecked,
             and the report says so. A policy such as `InLog()` requires that it is in one.
         threshold: How many different keys must have signed.
@@ -211,14 +231,23 @@ def verify_bundle(
     if bundle.log is not None:
         logged = None if check_log is None else check_log(bundle.log, bundle.envelope)
         unchecked.append("log" if logged is None else "consistency")
-        times += () if logged is None else logged.times
-    if bundle.timestamps and check_timestamp is None:
+    envelope = bundle.envelope
+    stamps = [*bundle.timestamps, *map(encode_renewal, bundle.renewals)]
+    if authorities is not None:
+        evidence = weigh_evidence(envelope, stamps, authorities)
+        if evidence.refused is not None:
+            raise evidence.refused
+        times = list(evidence.times)
+        if evidence.unchecked:
+            unchecked.append("timestamps")
+    elif stamps and (check_timestamp is None or bundle.renewals):
         unchecked.append("timestamps")
-    elif check_timestamp is not None:
+    if authorities is None and check_timestamp is not None:
         sig = bundle.envelope.signatures[0].sig
         times += [TrustedTime(check_timestamp(each, sig), "rfc3161", sig) for each in bundle.timestamps]
+    times += () if logged is None else logged.times
     proof = verify_signed(
-        bundle.envelope,
+        envelope,
         trust,
         now=now,
         proof_id=proof_id,

@@ -27,7 +27,7 @@ ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
 """Content type of a stored envelope."""
 LARGEST_ENVELOPE = 2 * 1024 * 1024
 MOST_SIGNATURES = 8
-MOST_TRIES: int = 8
+MOST_TRIES: int = 64
 _LARGEST_SIGNATURE = 1024
 _LONGEST_KEYID = 255
 _KEYID = re.compile(r"sha256:[0-9a-f]{64}")
@@ -214,33 +214,65 @@ def _read_sig(value: Json) -> bytes:
 def verify_signatures(envelope: Envelope, trust: TrustStore) -> tuple[Signed, ...]:
     """The signatures that fit, at most one per key; others decide whether a key may say this.
 
+    An id of ours leads to one key. Where there is none, or one that another tool made up, all keys are
+    candidates, those of the issuer that the statement seems to name first; at most 64 are tried.
+
     Raises:
-        ProofUntrustedKeyError: No signature is from a key in the trust store.
+        ProofUntrustedKeyError: No signature is from a key in the trust store, or not all candidates could be
+            tried.
         ProofSignatureError: There are such keys, but no signature fits.
     """
     message = envelope.pae
     found: dict[bytes, Signed] = {}
-    tries = 0
-    for signature in envelope.signatures:
-        for key in _candidates(signature.keyid, trust):
+    tries = untried = 0
+    named = [(each, trust.find(each.keyid) if each.keyid else None) for each in envelope.signatures]
+    # Those with an id first: whoever adds signatures without one must not use up what is tried.
+    for signature, key in sorted(named, key=_is_unnamed) if len(named) > 1 else named:
+        for candidate in (key,) if key is not None else _candidates(signature.keyid, envelope, trust):
             # Keys, not ids, are counted, and the work that a hostile envelope causes is bounded.
-            if key.public_key.spki in found or tries >= MOST_TRIES:
+            if candidate.public_key.spki in found:
+                continue
+            if tries >= MOST_TRIES:
+                untried += 1
                 continue
             tries += 1
-            if key.public_key.is_signature(signature.sig, message):
-                found[key.public_key.spki] = Signed(key, signature.sig)
+            if candidate.public_key.is_signature(signature.sig, message):
+                found[candidate.public_key.spki] = Signed(candidate, signature.sig)
                 break
-    if found:
+    if len(found) == 1:
         return tuple(found.values())
+    if found:
+        # In the order of the envelope.
+        order = {each.sig: place for place, each in reversed(list(enumerate(envelope.signatures)))}
+        return tuple(sorted(found.values(), key=lambda each: order[each.sig]))
     if tries == 0:
         raise ProofUntrustedKeyError("the trust store has no key that signed this")
+    if untried:
+        raise ProofUntrustedKeyError(
+            f"no signature fits one of the {tries} keys that were tried, but {untried} were not: the "
+            "envelope has to name its keys, or the trust store has to have fewer for its issuer"
+        )
     raise ProofSignatureError(
         "no signature fits: the statement or a signature was changed, or another key signed"
     )
 
 
-def _candidates(keyid: str, trust: TrustStore) -> tuple[TrustedKey, ...]:
-    if not keyid:
-        return trust.keys
-    key = trust.find(keyid)
-    return () if key is None else (key,)
+def needs_search(envelope: Envelope, trust: TrustStore) -> bool:
+    """Whether `verify_signatures` may try many keys, which takes milliseconds."""
+    return any(
+        trust.find(each.keyid) is None and not _KEYID.fullmatch(each.keyid) for each in envelope.signatures
+    )
+
+
+def _is_unnamed(named: tuple[Signature, TrustedKey | None]) -> bool:
+    return named[1] is None
+
+
+def _candidates(keyid: str, envelope: Envelope, trust: TrustStore) -> Sequence[TrustedKey]:
+    """Keys for a signature whose id leads to none; what the payload says of its issuer only orders them."""
+    if _KEYID.fullmatch(keyid):
+        return ()  # One of ours, that is not trusted.
+    payload = envelope.payload
+    issuers = {each for key in trust.keys for each in key.issuers}
+    named = {each for each in issuers if b'"issuer":"%s"' % each.encode(errors="replace") in payload}
+    return sorted(trust.keys, key=lambda key: named.isdisjoint(key.issuers))

@@ -11,12 +11,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Literal, Protocol, cast
+from typing import ClassVar, Literal, Protocol, cast
 
 from credstore.arguments import typed, typed_request, unchecked
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope
 from credstore.proofs.format.errors import ProofError, ProofPolicyError
+from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.logged import Logged
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import ProofStatus, check_status
@@ -223,6 +224,43 @@ class UnsafeUnsigned:
     """
 
     signed: Policy | None
+
+
+@typed_request
+@dataclass(frozen=True, slots=True)
+class Timestamped:
+    """Only proofs whose time a third party attests, not the issuer alone.
+
+    Attributes:
+        before: It must be earlier than this; None for any time.
+    """
+
+    before: datetime | None = None
+    needs_time: ClassVar[bool] = True
+
+    def verify(self, candidate: Candidate, /) -> None:
+        """Compare the time.
+
+        Raises:
+            ProofPolicyError: It is the issuer's own claim, or too late.
+        """
+        proof = candidate.proof
+        if proof.time_source == "issuer":
+            raise ProofPolicyError("only the issuer says when this was signed; no third party attests it")
+        if self.before is not None and proof.time >= self.before:
+            raise ProofPolicyError(f"the proof existed at {format_time(proof.time)}, which is too late")
+
+
+def needs_time(policy: object) -> bool:
+    """Whether a policy or a part of it looks at trusted time, which is looked for only then.
+
+    A policy of the user's says so by an attribute `needs_time`.
+    """
+    if isinstance(policy, AllOf | AnyOf):
+        return any(needs_time(each) for each in policy.policies)
+    if isinstance(policy, _Without):
+        return needs_time(policy.policy)
+    return getattr(policy, "needs_time", False) is True
 
 
 def unsafe_allow_expired(policy: Policy | None = None) -> Policy:

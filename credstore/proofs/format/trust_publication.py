@@ -53,6 +53,20 @@ def verify_trust_store(data: bytes | Envelope, pinned: TrustStore, *, now: datet
         ProofAlgorithmError: It has a key of an unknown scheme, or one that must not be used.
         ProofConflictError: Not newer than the trust store that was kept: a rollback.
     """
+    trust = open_trust_store(data, pinned, now=now)
+    if trust.version <= pinned.version:
+        raise ProofConflictError(
+            f"the trust store is version {trust.version}, but version {pinned.version} is already known"
+        )
+    return trust
+
+
+def open_trust_store(data: bytes | Envelope, pinned: TrustStore, *, now: datetime) -> TrustStore:
+    """Open a published trust store, of whatever version.
+
+    Raises:
+        ProofError: As `verify_trust_store`, except for its version.
+    """
     envelope = data if isinstance(data, Envelope) else parse_envelope(data)
     signed = verify_signatures(envelope, pinned)
     if not any(
@@ -64,8 +78,4 @@ def verify_trust_store(data: bytes | Envelope, pinned: TrustStore, *, now: datet
     found = hashlib.sha256(encode_json(predicate)).digest()
     if name != _SUBJECT or read_hex(digest["sha256"], "subject.digest.sha256", size=32) != found:
         refuse("subject", "is not this trust store")
-    if trust.version <= pinned.version:
-        raise ProofConflictError(
-            f"the trust store is version {trust.version}, but version {pinned.version} is already known"
-        )
     return trust

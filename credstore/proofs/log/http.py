@@ -62,18 +62,28 @@ class LogHttp:
         self._transport = HttpClient() if transport is None else transport
         self._timeout = timeout
 
-    async def send(self, method: str, url: str, body: bytes | None, most: int) -> HttpAnswer:
+    async def send(
+        self, method: str, url: str, body: bytes | None, most: int, media_type: str | None = None
+    ) -> HttpAnswer:
         """One request; the status is the caller's matter.
+
+        Args:
+            method: HTTP method.
+            url: Of `http` or `https`.
+            body: What to send, or None.
+            most: Maximum number of bytes of the response.
+            media_type: Of the body, or None for the client's default.
 
         Raises:
             StorageConnectionError: No response, or a longer one than `most` bytes.
             StorageTimeoutError: Not in time.
             StorageConfigurationError: Not a URL.
         """
-        _check_url(url)
-        request = HttpRequest(
-            method=method, url=url, headers={"accept-encoding": "identity", "accept": "*/*"}, body=body
-        )
+        check_url(url)
+        headers = {"accept-encoding": "identity", "accept": "*/*"}
+        if media_type is not None:
+            headers["content-type"] = media_type
+        request = HttpRequest(method=method, url=url, headers=headers, body=body)
         applied: Applied = "no" if body is None else "maybe"
         try:
             response = await self._transport.send(request, deadline=time.monotonic() + self._timeout)
@@ -111,7 +121,7 @@ class LogHttp:
             StorageConfigurationError: Not a URL.
         """
         base = url.rstrip("/")
-        _check_url(base)
+        check_url(base)
 
         async def fetch(path: str, most: int) -> bytes | None:
             return await self.get(f"{base}/{path}", most)
@@ -131,14 +141,19 @@ class LogHttp:
         await self.aclose()
 
 
-def _check_url(url: str) -> None:
+def check_url(url: str) -> None:
+    """Refuse what is not the address of a server.
+
+    Raises:
+        StorageConfigurationError: It is not http or https, has a user name, or is malformed.
+    """
     try:
         parts = urlsplit(url)
         sound = parts.scheme in {"http", "https"} and bool(parts.hostname) and not parts.username
     except ValueError:
         sound = False
     if not sound or not url.isascii() or not url.isprintable() or " " in url:
-        raise StorageConfigurationError("the address of a log or witness is http://... or https://...")
+        raise StorageConfigurationError("the address of a server is http://... or https://...")
 
 
 def _shown(url: str) -> str:

@@ -66,7 +66,7 @@ class ProofEraser:
         return ProofStatus("revoked", "store", notice.as_of, notice.notice)
 
     async def _notify(
-        self, kind: Kind, proof: VerifiedProof, reason: Reason, call: Call
+        self, kind: Kind, proof: VerifiedProof, reason: Reason, call: Call, *, revoked: bool = False
     ) -> tuple[ProofStatus, Envelope]:
         if not self.signers:
             raise StorageConfigurationError(
@@ -81,7 +81,7 @@ class ProofEraser:
         notice = verify_notice(envelope, self.reader.trust, now=now, proof_id=proof_id, proof=proof)
         data = encode_envelope(envelope)
         if kind == "erasure":
-            await self.objects.put_erasure(proof_id, data)
+            await self.objects.put_erasure(proof_id, data, revoked=revoked)
         else:
             await self.objects.put_notice(self.objects.layout.revocation(proof_id), data)
         return ProofStatus("revoked" if kind == "revocation" else "erased", "store", now, notice), envelope
@@ -90,7 +90,8 @@ class ProofEraser:
         """Erase one proof; see `ProofStore.delete`."""
         objects = self.objects
         try:
-            proof: Proof = (await self.reader.find(proof_id)).proof
+            found = await self.reader.find(proof_id)
+            proof: Proof = found.proof
         except ProofNotFoundError:
             return False
         except ProofErasedError:
@@ -105,7 +106,7 @@ class ProofEraser:
             await objects.put_marker(today, proof_id, marker)
         else:
             today = record.expires_at
-        _, envelope = await self._notify("erasure", proof.verified, reason, call)
+        _, envelope = await self._notify("erasure", proof.verified, reason, call, revoked=bool(found.notices))
         try:
             await self.finish(proof_id, record.asset.sha256, objects.layout.marker(today, proof_id))
         except StorageError:

@@ -14,10 +14,11 @@ from credstore.model import StorageItem
 from credstore.proofs.format.errors import ProofErasedError, ProofError, ProofNotFoundError
 from credstore.proofs.format.status import verify_notice
 from credstore.proofs.format.trust import TrustStore
+from credstore.proofs.store.evidence import AT_ONCE, ProofEvidence
 from credstore.proofs.store.layout import ERASED, REVOKED, Layout, Marker
 from credstore.proofs.store.model import FsckReport, ProofStats
 from credstore.proofs.store.orphans import Leftovers
-from credstore.proofs.store.reading import AT_ONCE, ProofReader
+from credstore.proofs.store.reading import ProofReader
 from credstore.proofs.store.repository import ProofObjects, proof_objects
 from credstore.provider.provider import StorageProvider
 
@@ -227,7 +228,8 @@ def checker_for(
         StorageInvalidRequestError: The prefix is malformed.
     """
     objects = proof_objects(provider, Layout(prefix), lambda: datetime.now(UTC), None)
-    return ProofChecker(objects, ProofReader(objects, trust, threshold, heal=False), repair)
+    evidence = ProofEvidence(objects, None)
+    return ProofChecker(objects, ProofReader(objects, trust, threshold, False, evidence), repair)
 
 
 @dataclass(frozen=True, slots=True)

@@ -268,6 +268,11 @@ def checked_id(proof_id: object) -> str:
         raise StorageInvalidRequestError("a proof's id is a UUID in lower case") from None
 
 
+def shown_id(proof_id: object) -> str | None:
+    """What a caller took for an id, for the event of the call."""
+    return proof_id if isinstance(proof_id, str) else None
+
+
 def checked_digest(digest: object) -> bytes:
     """An asset's digest as an argument: 32 bytes, 64 hex digits, or those after `sha256:`.
 

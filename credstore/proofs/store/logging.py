@@ -146,7 +146,9 @@ class StoreLogger:
         return None if found is None else self.log.check(found, envelope)
 
     async def _kept(self, proof_id: str) -> LogPart | None:
-        key = self.objects.layout.bundle(proof_id)
+        return await self._kept_at(self.objects.layout.bundle(proof_id))
+
+    async def _kept_at(self, key: str) -> LogPart | None:
         data = await self.objects.fetch(key, LARGEST_BUNDLE)
         if data is None:
             return None
@@ -167,12 +169,13 @@ class StoreLogger:
             async with aclosing(self._unlogged(prefix)) as keys:
                 async for key, place in keys:
                     try:
-                        await self._log_again(key, place)
+                        logged = await self._log_again(key, place)
                     except StorageError as error:
                         error.key = error.key or key
                         yield key, error
                     else:
-                        yield key, None
+                        if logged:
+                            yield key, None
 
     async def _unlogged(self, prefix: str) -> AsyncGenerator[tuple[str, str], None]:
         """The keys of statements below a prefix, each with where the proof of the log is missing."""
@@ -202,12 +205,24 @@ class StoreLogger:
                 ):
                     yield name
 
-    async def _log_again(self, key: str, place: str) -> None:
-        """Log one statement by its key; what is wrong with it, the log's admission says."""
+    async def _log_again(self, key: str, place: str) -> bool:
+        """Log one statement by its key, and return whether that was done.
+
+        What is wrong with it, the log's admission says. What erased a proof lies where its revocation does
+        too, and is one statement.
+        """
         proof_id = self.objects.layout.parse_record(key)
         data = await (self.objects.fetch(key) if proof_id is None else self.objects.record(proof_id))
-        if data is not None:  # Else removed since it was listed, or not a record yet.
-            await self._keep(place, parse_envelope(data), await self.log.record(data))
+        if data is None:  # Removed since it was listed, or not a record yet.
+            return False
+        twin = key.removesuffix(REVOKED) + ERASED
+        if key.endswith(f"/{REVOKED}") and await self.objects.fetch(twin) == data:
+            part = await self._kept_at(place.removesuffix(REVOKED) + ERASED)
+            if part is not None:
+                await self._keep(place, parse_envelope(data), part)
+            return False
+        await self._keep(place, parse_envelope(data), await self.log.record(data))
+        return True
 
 
 async def _names(items: AsyncIterator[StorageItem], prefix: str) -> AsyncGenerator[str, None]:

@@ -25,9 +25,9 @@ from credstore.proofs.format.original import (
     looks_like_legacy,
     parse_legacy,
 )
+from credstore.proofs.store.evidence import AT_ONCE
 from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MARKER
 from credstore.proofs.store.model import LegacyImport
-from credstore.proofs.store.reading import AT_ONCE
 from credstore.proofs.store.repository import ProofObjects
 
 _MOST_NAMED = 1000

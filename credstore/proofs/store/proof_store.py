@@ -14,7 +14,7 @@ from credstore.concurrency import map_in_order
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
 from credstore.model import SignedUrl
 from credstore.observe import Observer
-from credstore.proofs.format.bundle import Bundle, encode_bundle
+from credstore.proofs.format.bundle import encode_bundle
 from credstore.proofs.format.dsse import parse_envelope
 from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
@@ -24,36 +24,39 @@ from credstore.proofs.format.errors import (
     ProofUnsignedError,
 )
 from credstore.proofs.format.logged import StatementLog
-from credstore.proofs.format.original import LegacyHomes, LegacyProof, legacy_members
+from credstore.proofs.format.original import LegacyHomes, LegacyProof
 from credstore.proofs.format.policy import Policy, UnsafeUnsigned, checked_policy
 from credstore.proofs.format.record import AssetDigest, ProofRecord, parse_record
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.status import ProofStatus, Reason
+from credstore.proofs.format.timestamp import TimestampAuthorities
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
 from credstore.proofs.store.assets import Asset, measure_outside
 from credstore.proofs.store.erasing import ProofEraser
+from credstore.proofs.store.evidence import ProofEvidence, bundled
 from credstore.proofs.store.fsck import ProofChecker, ProofTotals
 from credstore.proofs.store.issuing import ProofIssuer, signers_of
 from credstore.proofs.store.layout import PREFIX, Layout, checked_digest, checked_id
-from credstore.proofs.store.logging import StoreLogger, reconciled
+from credstore.proofs.store.log_verbs import LogVerbs
+from credstore.proofs.store.logging import StoreLogger
 from credstore.proofs.store.model import (
     FsckReport,
     IssueOptions,
     IssueRequest,
-    LegacyImport,
     Proof,
     ProofHistory,
     ProofOutcome,
     ProofRetention,
     ProofStats,
-    ReconcileReport,
     SweepReport,
 )
 from credstore.proofs.store.original_records import LegacyRecords
+from credstore.proofs.store.original_verbs import LegacyVerbs
 from credstore.proofs.store.reading import ProofReader, newest_first
 from credstore.proofs.store.repository import proof_objects
 from credstore.proofs.store.sweeping import ProofSweeper
+from credstore.proofs.store.timestamping import TimestampVerbs
 from credstore.proofs.store.trust_stores import PublishedTrust
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.links import LinkOptions
@@ -69,7 +72,7 @@ GRACE = timedelta(days=1)
 
 
 @typed_class
-class ProofStore:
+class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
     """Proofs about assets: issued, found by id or by hash, revoked, swept; verified on every read.
 
     Open it with `async with`, or close it with `aclose()`. Like its provider, it belongs to the event loop of
@@ -94,6 +97,7 @@ class ProofStore:
         log: StatementLog | None = None,
         close_provider: bool = True,
         observers: Iterable[Observer] | None = None,
+        timestamps: TimestampAuthorities | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
         randomness: Callable[[int], bytes] = os.urandom,
     ) -> None:
@@ -119,6 +123,8 @@ class ProofStore:
             close_provider: Whether the store owns the provider.
             observers: Called with an `Event` after each verb, such as "credstore.proof.issue", whose `key` is
                 the proof's id; by default those of the provider, which also see the requests behind it.
+            timestamps: The authorities whose timestamps count, where the time of a signature has to be shown;
+                without them a proof is judged by its issuer's claim.
             clock: Returns the current time, with a time zone.
             randomness: Returns that many unpredictable bytes.
 
@@ -141,10 +147,10 @@ class ProofStore:
         for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
             check_prefix(each, provider.capabilities.max_key_size)
         self._objects = proof_objects(provider, layout, clock, retention)
+        heals = bool(signers) if heal is None else heal
+        evidence = ProofEvidence(self._objects, timestamps)
         self._logger = None if log is None else StoreLogger(self._objects, trust, log)
-        self._reader = ProofReader(
-            self._objects, trust, threshold, bool(signers) if heal is None else heal, self._logger
-        )
+        self._reader = ProofReader(self._objects, trust, threshold, heals, evidence, self._logger)
         self._eraser = ProofEraser(
             self._objects, self._reader, signers if revoker is None else signers_of(revoker), self._logger
         )
@@ -576,73 +582,23 @@ class ProofStore:
 
         Args:
             proof_id: UUID in lower case.
-            timestamps: RFC 3161 responses (DER) over the first signature.
+            timestamps: RFC 3161 responses (DER) over the first signature, besides those that the store has
+                and counts.
 
         Raises:
             ProofError: As `get`.
             StorageError: The store failed.
 
-        Cost: as `get`.
+        Cost: as `get`, plus 1 listing and 1 request for each timestamp and further signature.
         Source: provenance §5.
         """
         with self._call("export", proof_id):
-            found = await self._reader.find(checked_id(proof_id))
-            made_at = found.proof.status.as_of
-            log = None if self._logger is None else await self._logger.part(found.proof.verified)
-            return encode_bundle(
-                Bundle(found.proof.envelope, made_at, found.notices, tuple(timestamps), log=log)
-            )
-
-    async def reconcile(self) -> ReconcileReport:
-        """Log whatever was issued, revoked or erased and is not logged yet, as after a crash.
-
-        Raises:
-            StorageConfigurationError: The store was opened without a log that it may write.
-            StorageError: The store cannot be listed; errors of single statements are in the report.
-
-        Cost: 1 request per 1,000 objects, 3 for each statement that is logged, and those of the log.
-        """
-        with self._call("reconcile", None, mutation=True) as call:
-            if self._logger is None or not self._logger.log.writes:
-                raise StorageConfigurationError(
-                    "open the store with log=ProofLog(…, sequencer=…) to log proofs"
-                )
-            report = await reconciled(self._logger)
-            call.attributes.update(logged=report.logged, failed=len(report.failed))
-            return report
-
-    async def publish_trust(self, trust: TrustStore, *, signer: Signer) -> None:
-        """Publish a trust store next to the proofs, and log it; clients that pin its root key find it.
-
-        Args:
-            trust: With a larger version than the one of this store.
-            signer: A key of usage `root` in the trust store that clients have.
-
-        Raises:
-            ProofUntrustedKeyError: The signer is not such a key; nothing was written.
-            ProofConflictError: Not a larger version, or this version says something else already.
-            LogPendingError: It is published, and not logged.
-            StorageError: The store failed.
-
-        Cost: 1 request, and those of the log.
-        """
-        with self._call("publish_trust", None, mutation=True) as call:
-            envelope = await self._published.publish(trust, signer, call)
-            if self._logger is not None:
-                await self._logger.published(trust.version, envelope)
-
-    async def newest_trust(self) -> TrustStore:
-        """The newest published trust store that a `root` key of this store's has signed, else this store's.
-
-        Keep it where the present one is kept, and open the store with it: then older ones are refused.
-
-        Raises:
-            StorageError: The store failed.
-
-        Cost: 2 requests.
-        """
-        with self._call("newest_trust", None):
-            return await self._published.newest()
+            name = checked_id(proof_id)
+            found = await self._reader.find(name)
+            proof = found.proof
+            evidence = await self._reader.evidence.read(name, proof.envelope)
+            log = None if self._logger is None else await self._logger.part(proof.verified)
+            return encode_bundle(bundled(proof, found.notices, evidence, timestamps, log))
 
     async def read_unverified(self, proof_id: str) -> ProofRecord | None:
         """What a stored record says, although nothing about it was verified; None where there is none.
@@ -686,33 +642,6 @@ class ProofStore:
             report = await ProofChecker(self._objects, self._reader, repair).check()
             call.attributes.update(proofs=report.records, failed=len(report.problems))
             return report
-
-    async def import_legacy(self) -> LegacyImport:
-        """Find all records of the original service once, so that ids and hashes lead to them.
-
-        Returns:
-            How many were read, what else was there, and what looks like a record but did not open, as with
-            a wrong passphrase: nothing leads to those.
-
-        Raises:
-            StorageConfigurationError: The store was opened without `legacy`.
-            StorageError: The store failed.
-
-        Cost: 1 request per 1,000 objects, 3 for each record.
-        """
-        with self._call("import_legacy", None, mutation=True) as call:
-            done = await self._records().import_all()
-            call.attributes.update(read=done.read, skipped=done.skipped, unopened=done.unopened)
-            return done
-
-    async def find_legacy(self, digest: bytes | str) -> list[LegacyProof]:
-        """The records of the original service about an asset, after `import_legacy`; no one signed them.
-
-        Raises:
-            StorageError: As `import_legacy`.
-        """
-        with self._call("find_legacy", None):
-            return await self._records().find_by_hash(checked_digest(digest))
 
     async def list(self, most: int | None = None) -> list[ProofOutcome]:
         """All proofs, or the first `most`, as `scan` yields them.
@@ -772,26 +701,6 @@ class ProofStore:
                 "proof_id": legacy.proof_id,
             }
             return await self._issue(self._issuer(), IssueRequest(asset=measured, **given), call)
-
-    async def export_legacy(self, proof_id: str, *, policy: Policy | None = None) -> dict[str, Any]:
-        """The seven fields in which the original service keeps a record, for its readers.
-
-        Args:
-            proof_id: UUID in lower case.
-            policy: As `get`.
-
-        Raises:
-            ProofError: As `get`.
-            StorageError: The store failed.
-        """
-        with self._call("export_legacy", proof_id):
-            proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
-            return legacy_members(proof.record, proof.envelope.digest)
-
-    def _records(self) -> LegacyRecords:
-        if self._legacy is None:
-            raise StorageConfigurationError("open the store with legacy=LegacyHomes(…) to read old records")
-        return self._legacy
 
     async def store_proof(
         self, manifest: Mapping[str, Any], /, asset: Asset, **options: Unpack[IssueOptions]

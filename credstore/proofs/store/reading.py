@@ -11,28 +11,32 @@ a revocation that someone damaged. Index names and hints are looked up in signed
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, AsyncIterable, Iterable, Sequence
+import asyncio
+from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
+from typing import TypeVar, cast
 
 from credstore.concurrency import both, map_in_order
 from credstore.errors import StorageError, StorageIntegrityError
 from credstore.model import StorageItem
-from credstore.proofs.format.dsse import Envelope, parse_envelope
+from credstore.proofs.format.dsse import Envelope, needs_search, parse_envelope
 from credstore.proofs.format.errors import (
     ProofAssetMismatchError,
     ProofErasedError,
     ProofError,
     ProofFormatError,
     ProofKeyExpiredError,
-    ProofKeyRevokedError,
     ProofNotFoundError,
+    ProofTimestampError,
+    ProofUntrustedKeyError,
 )
 from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.ids import is_proof_id
 from credstore.proofs.format.logged import bind_logged
-from credstore.proofs.format.policy import Policy, accept, known_candidate
+from credstore.proofs.format.policy import Policy, accept, known_candidate, needs_time
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import (
     ProofStatus,
@@ -43,14 +47,15 @@ from credstore.proofs.format.status import (
     verify_successor,
 )
 from credstore.proofs.format.trust import TrustStore
-from credstore.proofs.format.verify import TrustedTime, VerifiedProof, verify_signed
+from credstore.proofs.format.verify import VerifiedProof, verify_signed
+from credstore.proofs.store.evidence import AT_ONCE, ProofEvidence
 from credstore.proofs.store.layout import NEXT
 from credstore.proofs.store.logging import StoreLogger
 from credstore.proofs.store.model import Proof, ProofHistory, ProofOutcome
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.repository import ProofObjects
 
-AT_ONCE = 32
+T = TypeVar("T")
 MOST_HINTS = 8
 """Successors looked at for one proof; the last ones by id, which are the newest with default ids."""
 
@@ -77,6 +82,7 @@ class ProofReader:
         trust: The trusted keys.
         threshold: How many of them must have signed.
         heal: Whether names that lead nowhere are removed.
+        evidence: Timestamps and further signatures.
         logger: Reads what is kept of the log, or None.
     """
 
@@ -84,6 +90,7 @@ class ProofReader:
     trust: TrustStore
     threshold: int
     heal: bool
+    evidence: ProofEvidence
     logger: StoreLogger | None = None
 
     async def get(
@@ -94,8 +101,7 @@ class ProofReader:
         policy: Policy | None = None,
     ) -> Proof:
         """One proof by its checked id; see `ProofStore.get`."""
-        found = await self.find(proof_id, sha256=sha256)
-        proof = found.proof
+        proof = (await self.find(proof_id, sha256=sha256, timed=needs_time(policy))).proof
         candidate = known_candidate(proof.verified, proof.status, proof.status.as_of)
         try:
             accept(policy, candidate)
@@ -110,8 +116,13 @@ class ProofReader:
             return replace(proof, logged=logged)
         return proof
 
-    async def find(self, proof_id: str, *, sha256: bytes | None = None) -> Found:
+    async def find(self, proof_id: str, *, sha256: bytes | None = None, timed: bool = False) -> Found:
         """One proof whatever its state, except erased ones.
+
+        Args:
+            proof_id: Its checked id.
+            sha256: The asset it must be about, or None.
+            timed: Whether trusted time is wanted, also where the proof verifies without.
 
         Raises:
             ProofNotFoundError: There is none.
@@ -123,38 +134,59 @@ class ProofReader:
         now = objects.clock()
         if data is None:
             raise await self._absence(proof_id, now)
-        verified = await self._verified(data, proof_id, sha256, now)
+        verified = await self._verified(data, proof_id, sha256, now, timed=timed)
         if revocation is None:
             return Found(Proof(verified, _status(verified, now)), ())
         return await self._revoked(verified, revocation, now)
 
     async def _verified(
-        self, data: bytes, proof_id: str, sha256: bytes | None, now: datetime
+        self, data: bytes, proof_id: str, sha256: bytes | None, now: datetime, *, timed: bool
     ) -> VerifiedProof:
-        """A proof that verifies, if need be at the time when the log's witnesses saw it."""
-
-        def verified(times: Sequence[TrustedTime] = ()) -> VerifiedProof:
-            return verify_signed(
-                data,
-                self.trust,
-                now=now,
-                proof_id=proof_id,
-                sha256=sha256,
-                times=times,
-                threshold=self.threshold,
-            )
-
+        """The record alone where that is enough; what was added to it later, or logged, where it is not."""
+        refusal: ProofError | None = None
+        verified: VerifiedProof | None = None
+        envelope = parse_envelope(data)
+        check = partial(
+            verify_signed,
+            trust=self.trust,
+            now=now,
+            proof_id=proof_id,
+            sha256=sha256,
+            threshold=self.threshold,
+        )
         try:
-            return verified()
-        except (ProofKeyExpiredError, ProofKeyRevokedError):
-            if self.logger is None:
-                raise
-            logged = await self.logger.opened(proof_id, parse_envelope(data))
-            if logged is None or not logged.times:
-                raise
-            proof = verified(logged.times)
-            bind_logged(logged, proof, self.trust)
-            return proof
+            verified = await self._run(check, envelope)
+        except (ProofKeyExpiredError, ProofUntrustedKeyError) as error:
+            refusal = error
+        if verified is not None and not timed:
+            return verified
+        evidence = await self.evidence.read(proof_id, envelope)
+        logged = None
+        if self.logger is not None and isinstance(refusal, ProofKeyExpiredError):
+            logged = await self.logger.opened(proof_id, envelope)
+        times = [*(() if evidence is None else evidence.times), *(() if logged is None else logged.times)]
+        if evidence is not None:
+            envelope = evidence.envelope
+        if evidence is not None or times:
+            try:
+                proof = await self._run(partial(check, times=times), envelope)
+            except ProofError as error:
+                refusal = refusal or error
+                if evidence is not None and evidence.refused is not None:
+                    refusal = ProofTimestampError(f"{refusal.message}; {evidence.refused.message}")
+            else:
+                if logged is not None and logged.times:
+                    bind_logged(logged, proof, self.trust)
+                return proof
+        if verified is None and refusal is not None:
+            raise refusal
+        return cast("VerifiedProof", verified)
+
+    async def _run(self, check: Callable[[Envelope], T], envelope: Envelope) -> T:
+        """Check an envelope: in a thread where many keys may have to be tried."""
+        if needs_search(envelope, self.trust):
+            return await asyncio.to_thread(check, envelope)
+        return check(envelope)
 
     async def _revoked(self, verified: VerifiedProof, revocation: bytes, now: datetime) -> Found:
         proof_id = verified.record.proof_id
@@ -164,9 +196,8 @@ class ProofReader:
         for data in (erasure, revocation):
             if data is not None:
                 envelope = parse_envelope(data)
-                notices.append(
-                    verify_notice(envelope, self.trust, now=now, proof_id=proof_id, proof=verified)
-                )
+                check = partial(verify_notice, trust=self.trust, now=now, proof_id=proof_id, proof=verified)
+                notices.append(await self._run(check, envelope))
                 envelopes.append(envelope)
         check_status([each for each in notices if each.kind == "erasure"])
         status = replace(_status(verified, now), state="revoked", notice=notices[0])

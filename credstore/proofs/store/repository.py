@@ -184,6 +184,17 @@ class ProofObjects:
             key, data, content_type="application/json", cache_control=SHORT, compress=False
         )
 
+    async def put_piece(self, proof_id: str, data: bytes) -> None:
+        """Keep a timestamp or further signature; writing it again is harmless."""
+        kind = "application/json" if data.startswith(b"{") else "application/timestamp-reply"
+        await self.provider.store(
+            self.layout.piece(proof_id, data),
+            data,
+            content_type=kind,
+            cache_control=IMMUTABLE,
+            compress=False,
+        )
+
     async def put_notice(self, key: str, data: bytes) -> None:
         """Keep a revocation or a tombstone; the last of two valid ones is still one."""
         await self.provider.store(key, data, content_type=ENVELOPE_TYPE, cache_control=SHORT, compress=False)
@@ -196,13 +207,19 @@ class ProofObjects:
         """The bytes of a tombstone, or None."""
         return await self.fetch(self.layout.erasure(proof_id))
 
-    async def put_erasure(self, proof_id: str, tombstone: bytes) -> None:
+    async def put_erasure(self, proof_id: str, tombstone: bytes, *, revoked: bool = False) -> None:
         """Erase a proof for readers, who look for a tombstone where they find a revocation or no record.
 
         The tombstone comes first, so whoever sees the revocation sees both.
+
+        Args:
+            proof_id: Which one.
+            tombstone: The signed notice.
+            revoked: Whether there is a revocation that verifies; it stays, as a log may still lack it.
         """
         await self.put_notice(self.layout.erasure(proof_id), tombstone)
-        await self.put_notice(self.layout.revocation(proof_id), tombstone)
+        if not revoked:
+            await self.put_notice(self.layout.revocation(proof_id), tombstone)
 
     async def evidence(self, proof_id: str) -> list[str]:
         """The first 1,000 keys of a proof's timestamps and further signatures: one request."""

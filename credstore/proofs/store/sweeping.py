@@ -25,10 +25,11 @@ from credstore.model import StorageItem
 from credstore.proofs.format.errors import ProofErasedError, ProofNotFoundError
 from credstore.proofs.format.record import ProofRecord
 from credstore.proofs.store.erasing import ProofEraser
+from credstore.proofs.store.evidence import AT_ONCE
 from credstore.proofs.store.layout import LARGEST_MARKER, parse_marker_body
 from credstore.proofs.store.model import SweepReport
 from credstore.proofs.store.orphans import Leftovers
-from credstore.proofs.store.reading import AT_ONCE, ProofReader
+from credstore.proofs.store.reading import ProofReader
 from credstore.proofs.store.repository import NOTHING_ELSE, PAGE, Belongings, ProofObjects
 
 Fate = Literal["swept", "cleaned", "stray", "kept", "later", "failed"]

@@ -15,10 +15,12 @@ from credstore.cli.commands.proof.issue_all import issue_all_command
 from credstore.cli.commands.proof.keys import keys_command
 from credstore.cli.commands.proof.link import link_command
 from credstore.cli.commands.proof.list import list_command
+from credstore.cli.commands.proof.published import fetch_command, publish_command
 from credstore.cli.commands.proof.reconcile import publish_trust_command, reconcile_command
 from credstore.cli.commands.proof.revoke import revoke_command
 from credstore.cli.commands.proof.stats import stats_command
 from credstore.cli.commands.proof.sweep import sweep_command
+from credstore.cli.commands.proof.timestamp import timestamp_command
 from credstore.cli.commands.proof.verify import verify_command
 
 
@@ -42,6 +44,7 @@ for each in (
     verify_command,
     export_command,
     link_command,
+    timestamp_command,
     revoke_command,
     delete_command,
     sweep_command,
@@ -52,3 +55,5 @@ for each in (
     publish_trust_command,
 ):
     proof_command.add_command(each)
+for each in (publish_command, fetch_command):
+    keys_command.add_command(each)

@@ -12,7 +12,7 @@ from credstore.cli.commands.proof.shown import policy_of, with_proofs
 from credstore.cli.io import NewFile, StandardOutput
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, print_json, printable, say
-from credstore.cli.proof_files import TRUST
+from credstore.cli.proof_files import ROOTS, TRUST
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:
@@ -24,10 +24,18 @@ if TYPE_CHECKING:
 @click.option("-o", "--output", metavar="FILE", default="-", show_default=True, help="Standard output for -.")
 @click.option("-f", "--force", is_flag=True, help="Replace FILE.")
 @TRUST
+@ROOTS
 @reads_log
 @click.pass_obj
 def export_command(
-    invocation: Invocation, *, proof_id: str, output: str, force: bool, trust_file: str, log: LogChoice
+    invocation: Invocation,
+    *,
+    proof_id: str,
+    output: str,
+    force: bool,
+    trust_file: str,
+    roots: tuple[str, ...],
+    log: LogChoice,
 ) -> None:
     """Write a proof as one file that verifies without a store or network.
 
@@ -40,7 +48,7 @@ def export_command(
             await store.get(proof_id, policy=policy_of(allow_expired=True, allow_revoked=True, in_log=True))
         return await store.export(proof_id)
 
-    bundle = with_proofs(invocation, trust_file, action, log=log)
+    bundle = with_proofs(invocation, trust_file, action, log=log, roots=roots)
     run_loop(_write(bundle, output, force=force))
     if output != "-" and invocation.json:
         print_json({"proof_id": proof_id, "file": output, "size": len(bundle)})

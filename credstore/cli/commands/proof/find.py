@@ -19,7 +19,7 @@ from credstore.cli.commands.proof.shown import (
 )
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, say
-from credstore.cli.proof_files import TRUST, measure_file
+from credstore.cli.proof_files import ROOTS, TRUST, measure_file
 
 if TYPE_CHECKING:
     from credstore.proofs import Proof, ProofStore
@@ -32,6 +32,7 @@ _DIGEST = re.compile(r"(?:sha256:)?[0-9a-f]{64}")
 @EXPIRED
 @REVOKED
 @TRUST
+@ROOTS
 @reads_log
 @click.pass_obj
 def find_command(
@@ -41,6 +42,7 @@ def find_command(
     allow_expired: bool,
     allow_revoked: bool,
     trust_file: str,
+    roots: tuple[str, ...],
     log: LogChoice,
 ) -> None:
     """Show the valid proofs about a file, or about the asset with a digest, newest first.
@@ -57,7 +59,7 @@ def find_command(
         policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked, in_log=log.required)
         return await store.find_by_hash(digest, policy=policy)
 
-    proofs = with_proofs(invocation, trust_file, action, log=log)
+    proofs = with_proofs(invocation, trust_file, action, log=log, roots=roots)
     if invocation.json:
         print_json([proof_document(proof) for proof in proofs])
     for proof in proofs if not invocation.json else ():

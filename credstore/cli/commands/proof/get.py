@@ -19,7 +19,7 @@ from credstore.cli.commands.proof.shown import (
 )
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_fields, print_json
-from credstore.cli.proof_files import TRUST, measure_file
+from credstore.cli.proof_files import ROOTS, TRUST, measure_file
 
 if TYPE_CHECKING:
     from credstore.proofs import Proof, ProofStore
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 @EXPIRED
 @REVOKED
 @TRUST
+@ROOTS
 @reads_log
 @click.pass_obj
 def get_command(
@@ -41,6 +42,7 @@ def get_command(
     allow_expired: bool,
     allow_revoked: bool,
     trust_file: str,
+    roots: tuple[str, ...],
     log: LogChoice,
 ) -> None:
     """Show the proof with an id, if it verifies."""
@@ -50,7 +52,7 @@ def get_command(
         policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked, in_log=log.required)
         return await store.get(proof_id, asset=measured, policy=policy)
 
-    proof = with_proofs(invocation, trust_file, action, log=log)
+    proof = with_proofs(invocation, trust_file, action, log=log, roots=roots)
     if invocation.json:
         print_json(proof_document(proof))
     else:

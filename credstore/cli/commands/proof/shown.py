@@ -12,7 +12,7 @@ import click
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.options import Invocation
 from credstore.cli.output import human_size, human_time, printable
-from credstore.cli.proof_files import read_signer, read_trust
+from credstore.cli.proof_files import read_authorities, read_signer, read_trust
 from credstore.cli.runner import open_store, run_loop
 from credstore.errors import StorageVersionsRemainError
 
@@ -43,6 +43,7 @@ def with_proofs(
     *,
     key_file: str | None = None,
     issuer: str | None = None,
+    roots: Sequence[str] = (),
     log: LogChoice | None = None,
 ) -> T:
     """Open the proofs of the store that the global options or the environment name, act on them, close them.
@@ -53,6 +54,7 @@ def with_proofs(
         action: What to do.
         key_file: Private key that signs, or None to read only.
         issuer: Who signs, where the key is trusted for several.
+        roots: Files with the root certificates of timestamping authorities.
         log: Which log to write, and whom to believe about logs; None for neither.
 
     Raises:
@@ -65,12 +67,19 @@ def with_proofs(
 
     trust = read_trust(trust_file)
     signers = () if key_file is None else (read_signer(key_file),)
+    timestamps = read_authorities(roots)
 
     async def work() -> T:
         async with open_store(invocation) as provider, AsyncExitStack() as stack:
             known = None if log is None else await log.open(stack, provider, trust)
             async with ProofStore(
-                provider, trust=trust, signer=signers, issuer=issuer, log=known, close_provider=False
+                provider,
+                trust=trust,
+                signer=signers,
+                issuer=issuer,
+                log=known,
+                timestamps=timestamps,
+                close_provider=False,
             ) as store:
                 return await action(store)
 

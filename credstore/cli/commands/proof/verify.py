@@ -18,7 +18,15 @@ from credstore.cli.commands.proof.shown import (
 )
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_time, print_fields, print_json
-from credstore.cli.proof_files import TRUST, measure_file, naming, read_trust, read_whole
+from credstore.cli.proof_files import (
+    ROOTS,
+    TRUST,
+    measure_file,
+    naming,
+    read_authorities,
+    read_trust,
+    read_whole,
+)
 from credstore.proofs import AssetDigest, BundleReport, verify_bundle
 
 LARGEST_BUNDLE = 4 * 1024 * 1024
@@ -27,7 +35,7 @@ UNCHECKED = {
     "asset": "the asset: give --asset FILE to compare its bytes",
     "log": "the proof of a transparency log: give --log-policy FILE",
     "consistency": "whether the log still continues that state: credstore log monitor looks",
-    "timestamps": "timestamps: give --timestamp-roots FILE",
+    "timestamps": "timestamps: give --timestamp-roots FILE of each authority that counts",
 }
 
 
@@ -36,11 +44,7 @@ UNCHECKED = {
 @TRUST
 @click.option("--asset", metavar="FILE", help="The proof must be about the bytes of this file.")
 @click.option("--proof-id", metavar="ID", help="The id it must have.")
-@click.option(
-    "--timestamp-roots",
-    metavar="FILE",
-    help="Certificates (PEM) of the trusted RFC 3161 authorities; needs the extra timestamp.",
-)
+@ROOTS
 @click.option(
     "--threshold",
     default=1,
@@ -58,7 +62,7 @@ def verify_command(
     trust_file: str,
     asset: str | None,
     proof_id: str | None,
-    timestamp_roots: str | None,
+    roots: tuple[str, ...],
     threshold: int,
     allow_expired: bool,
     log: LogChoice,
@@ -72,12 +76,7 @@ def verify_command(
     data = read_whole(bundle, LARGEST_BUNDLE)
     trust = read_trust(trust_file)
     measured = None if asset is None else measure_file(asset)
-    check = None
-    if timestamp_roots is not None:
-        from credstore.proofs import TimestampAuthorities
-
-        with naming(timestamp_roots):
-            check = TimestampAuthorities(read_whole(timestamp_roots, LARGEST_BUNDLE)).check
+    authorities = read_authorities(roots)
     check_log = log.check()
     with naming(bundle):
         report = verify_bundle(
@@ -86,7 +85,7 @@ def verify_command(
             now=datetime.now(UTC),
             proof_id=proof_id,
             asset=measured,
-            check_timestamp=check,
+            authorities=authorities,
             check_log=check_log,
             threshold=threshold,
             policy=policy_of(allow_expired=allow_expired, in_log=log.required),

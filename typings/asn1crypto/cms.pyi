@@ -1,0 +1,6 @@
+from collections.abc import Iterable
+
+class CertificateChoices: ...
+
+class CertificateSet:
+    def __init__(self, value: Iterable[CertificateChoices]) -> None: ...
