@@ -29,6 +29,7 @@ from credstore.errors import (
 from credstore.proofs.format.errors import LogBusyError, LogEntryError, ProofError
 from credstore.proofs.format.ids import new_proof_id
 from credstore.proofs.log.entry import LARGEST_LOGGED, Admission
+from credstore.proofs.log.indexing import LogIndex
 from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import hash_leaf
 from credstore.proofs.log.note import ED25519, NoteSigner
@@ -77,6 +78,7 @@ class LogSequencer:
         cosigners: Sequence[NoteSigner] = (),
         memory: LogMemory | None = None,
         cosign: Cosign | None = None,
+        index: LogIndex | None = None,
         max_batch: int = MAX_BATCH,
         max_wait: float = MAX_WAIT,
     ) -> None:
@@ -92,6 +94,8 @@ class LogSequencer:
             cosigners: Further keys of the log for its checkpoints, such as ML-DSA-44, with the same name.
             memory: What this machine remembers, so that a restored bucket is found.
             cosign: Collects cosignatures before a checkpoint is published; see `WitnessGroup.cosign`.
+            index: Finds the statements of a log that has them whole; written before an append returns, and
+                closed with this.
             max_batch: Maximum number of entries that are committed together, 1 to 4,096.
             max_wait: Seconds to wait for more entries before a commit.
 
@@ -123,6 +127,7 @@ class LogSequencer:
             lambda: int(clock().timestamp()),
             memory,
             cosign,
+            index,
         )
         self._state: State | None = None
         self._unclear: tuple[State, list[_Waiting]] | None = None
@@ -133,6 +138,11 @@ class LogSequencer:
         self._turn = asyncio.Lock()
         self._asked = False
         self._closed = False
+
+    @property
+    def indexed(self) -> bool:
+        """Whether it writes an index."""
+        return self._steps.index is not None
 
     @property
     def fetch(self) -> Fetch:
@@ -358,6 +368,8 @@ class LogSequencer:
             cancelled = await until_done([self._worker])
             if cancelled is not None:
                 raise cancelled
+        if self._steps.index is not None:
+            await self._steps.index.aclose()
 
     async def __aenter__(self) -> Self:
         return self

@@ -87,6 +87,7 @@ class ProofEraser:
     async def delete(self, proof_id: str, reason: Reason, call: Call) -> bool:
         """Erase one proof; see `ProofStore.delete`."""
         objects = self.objects
+        objects.check_erasable("deletion")
         try:
             proof: Proof = (await self.reader.find(proof_id)).proof
         except ProofNotFoundError:

@@ -32,11 +32,12 @@ from credstore.proofs.format.status import ProofStatus, Reason
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
 from credstore.proofs.store.assets import Asset, measure_outside
+from credstore.proofs.store.bundled import open_objects
 from credstore.proofs.store.erasing import ProofEraser
 from credstore.proofs.store.fsck import ProofChecker, ProofTotals
 from credstore.proofs.store.issuing import ProofIssuer, signers_of
 from credstore.proofs.store.layout import PREFIX, Layout, checked_digest, checked_id
-from credstore.proofs.store.logging import StoreLogger, reconciled
+from credstore.proofs.store.logging import reconciled
 from credstore.proofs.store.model import (
     FsckReport,
     IssueOptions,
@@ -88,6 +89,7 @@ class ProofStore:
         heal: bool | None = None,
         retention: ProofRetention | None = None,
         log: StatementLog | None = None,
+        erasable: bool = True,
         close_provider: bool = True,
         observers: Iterable[Observer] | None = None,
         clock: Callable[[], datetime] = lambda: datetime.now(UTC),
@@ -111,7 +113,9 @@ class ProofStore:
                 never of index names and markers. A proof that is erased or expires before it ends is refused
                 by readers, and its record stays until then.
             log: A `ProofLog`: what is signed here is logged before its verb returns, what is kept of the log
-                is verified, and a policy such as `InLog()` can require it. It stays the caller's.
+                is verified, and a policy such as `InLog()` can require it. It stays the caller's. A
+                `BundledLog` has the proofs themselves as its entries, and there are no records.
+            erasable: False accepts that proofs can never be erased, as a `BundledLog` needs.
             close_provider: Whether the store owns the provider.
             observers: Called with an `Event` after each verb, such as "credstore.proof.issue", whose `key` is
                 the proof's id; by default those of the provider, which also see the requests behind it.
@@ -120,7 +124,8 @@ class ProofStore:
 
         Raises:
             StorageConfigurationError: `threshold` is under 1.
-            StorageUnsupportedError: `retention`, and the provider has none of this mode.
+            StorageUnsupportedError: `retention`, and the provider has none of this mode; or a `BundledLog`
+                without `erasable=False`.
             StorageInvalidRequestError: The prefix is malformed.
             StorageInvalidKeyError: The prefix is one of credstore's own objects (code "RESERVED_KEY").
         """
@@ -136,8 +141,8 @@ class ProofStore:
         layout = Layout(prefix)
         for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
             check_prefix(each, provider.capabilities.max_key_size)
-        self._objects = proof_objects(provider, layout, clock, retention)
-        self._logger = None if log is None else StoreLogger(self._objects, trust, log)
+        objects = proof_objects(provider, layout, clock, retention)
+        self._objects, self._logger = open_objects(objects, trust, log, erasable=erasable)
         self._reader = ProofReader(
             self._objects, trust, threshold, bool(signers) if heal is None else heal, self._logger
         )
@@ -226,7 +231,8 @@ class ProofStore:
             Exception: What a signer or a user's own stream raised.
         """
         with self._call("issue_many", None, mutation=True, awaited=False) as call:
-            _check_at_once(at_once)
+            if not 1 <= at_once <= MOST_NAMES:
+                raise StorageInvalidRequestError("at_once is 1 to 1,000")
             issuer = self._issuer()
 
             async def one(request: IssueRequest) -> ProofOutcome:
@@ -513,12 +519,7 @@ class ProofStore:
         """
         with self._call("link", proof_id):
             proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
-            layout = self._objects.layout
-            key = layout.record(proof.proof_id)
-            if of == "manifest":
-                if proof.record.manifest is None:
-                    raise ProofNotFoundError("this proof has no manifest")
-                key = layout.manifest(proof.proof_id)
+            key = self._objects.linked(proof.record, of)
             if proof.record.expires_at is not None:
                 # Whole seconds, as links have them: rounded up, the link would outlive the proof.
                 left = (proof.record.expires_at - self._clock()) // timedelta(seconds=1)
@@ -834,8 +835,3 @@ class ProofStore:
 
     def _issuer(self) -> ProofIssuer:
         return ProofIssuer.of(self._objects, self._reader, self._issuer_uri, self._signers, self._randomness)
-
-
-def _check_at_once(at_once: int) -> None:
-    if not 1 <= at_once <= MOST_NAMES:
-        raise StorageInvalidRequestError("at_once is 1 to 1,000")
