@@ -1,8 +1,9 @@
 """All campaigns, in the order in which they run."""
 
-from tests.campaign import cancels, cuts, fuzz, injections, kills, logs, million, moves, objects
+from tests.campaign import cancels, cuts, fuzz, injections, kills, log_kills, logs, million, moves, objects
 
 CAMPAIGNS = [
-    each.CAMPAIGN for each in (kills, moves, million, cuts, injections, objects, cancels, fuzz, logs)
+    each.CAMPAIGN
+    for each in (kills, moves, million, cuts, injections, objects, cancels, fuzz, logs, log_kills)
 ]
 BY_NAME = {campaign.name: campaign for campaign in CAMPAIGNS}

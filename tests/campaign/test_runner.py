@@ -25,6 +25,7 @@ SMALLEST = {
     "cancels": 500,
     "fuzz": 600,
     "logs": 2,
+    "log-kills": 8,
 }
 """Few inputs of `fuzz`: the watch for secrets keeps every error of a test, with what its frames hold."""
 
