@@ -102,7 +102,7 @@ def fits(hint: Any, value: object) -> bool:
         return isinstance(value, Mapping)  # Whoever reads it knows its names.
     if not isinstance(value, kind) or (kind in _MANY and isinstance(value, _TEXTS)):
         return False
-    if not of or not value:
+    if not of:
         return True
     if kind is tuple and of[-1] is Ellipsis:  # The most frequent container; mostly of one class.
         return all(type(each) is of[0] or fits(of[0], each) for each in cast("tuple[object, ...]", value))
