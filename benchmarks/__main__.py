@@ -31,6 +31,7 @@ SECTIONS = (
     "growth",
     "pipeline",
     "proofs",
+    "logs",
 )
 """Modules, each with `TITLE`, `measure(scale)` and `render(results)`."""
 

@@ -50,6 +50,8 @@ _MANY: frozenset[object] = frozenset({Iterable, Collection, Sequence})
 """What stands for many things."""
 _TEXTS = (str, bytes, bytearray, memoryview)
 """They are iterable, yet whoever hands one in for many things has forgotten the brackets."""
+_UNIONS: frozenset[object] = frozenset({Union, types.UnionType})
+_ANYTHING: frozenset[object] = frozenset({Any, object, Parameter.empty})
 _WORDS: Mapping[object, str] = {
     type(None): "None",
     bool: "True or False",
@@ -79,29 +81,46 @@ def fits(hint: Any, value: object) -> bool:
         hint: Evaluated: a class, a protocol, a literal, a union or a container of such.
         value: Anything.
     """
-    origin = get_origin(hint)
-    if origin in {Union, types.UnionType}:
-        return any(fits(each, value) for each in get_args(hint))
+    origin, of, kind = _shape(hint)
+    if origin in _UNIONS:
+        return any(fits(each, value) for each in of)
     if origin is Literal:
-        return any(type(value) is type(each) and value == each for each in get_args(hint))
-    if origin is Unpack or isinstance(hint, TypeVar) or hint in {Any, object, Parameter.empty}:
+        return any(type(value) is type(each) and value == each for each in of)
+    if origin is Unpack or isinstance(hint, TypeVar) or hint in _ANYTHING:
         return True
     if hint is None or hint is type(None):
         return value is None
-    kind: Any = origin or hint
     if kind is Callable:
         return callable(value)
     if kind is IO:
         return hasattr(value, "read")
     if kind in {int, float}:
         return isinstance(value, (int, float) if kind is float else int) and not isinstance(value, bool)
-    if getattr(kind, "_is_protocol", False) and not kind.__module__.startswith(("collections", "typing")):
+    if _is_own_protocol(kind):
         return not isinstance(value, type) and all(_has(value, each) for each in _members(kind))
     if is_typeddict(kind):
         return isinstance(value, Mapping)  # Whoever reads it knows its names.
     if not isinstance(value, kind) or (kind in _MANY and isinstance(value, _TEXTS)):
         return False
-    return all(fits(each, element) for each, element in _elements(kind, get_args(hint), value))
+    if not of:
+        return True
+    if kind is tuple and of[-1] is Ellipsis:  # The most frequent container; mostly of one class.
+        return all(type(each) is of[0] or fits(of[0], each) for each in cast("tuple[object, ...]", value))
+    return all(fits(each, element) for each, element in _elements(kind, of, value))
+
+
+@cache
+def _shape(hint: Any) -> tuple[Any, tuple[Any, ...], Any]:
+    """Origin and arguments of an annotation, and the class that decides."""
+    origin = get_origin(hint)
+    return origin, get_args(hint), origin or hint
+
+
+@cache
+def _is_own_protocol(kind: Any) -> bool:
+    return bool(getattr(kind, "_is_protocol", False)) and not kind.__module__.startswith(
+        ("collections", "typing")
+    )
 
 
 def _at_once(hint: Any) -> frozenset[type]:

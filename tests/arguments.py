@@ -46,7 +46,7 @@ from credstore.proofs import (
     TrustStore,
 )
 from credstore.proofs.log.checkpoint import sign_text
-from credstore.proofs.log.entry import LogEntry
+from credstore.proofs.log.entry import LogEntry, parse_entry
 from credstore.proofs.log.merkle import hash_leaf
 from credstore.proofs.log.policy import PolicyWitness
 from credstore.proofs.log.proof_file import encode_log_proof
@@ -400,8 +400,33 @@ LOG_POLICY = credstore.proofs.log.sole_policy(LOG_SIGNER.key.encode())
 WITNESS_KEY = WITNESS_SIGNER.key
 LOG_STATE = credstore.proofs.log.Checkpoint("log.example", 1, hash_leaf(b"entry"))
 LOG_PROOF = encode_log_proof(0, [], asyncio.run(sign_text(LOG_STATE.text, [LOG_SIGNER], 0)).encode())
+LOG_PEM = credstore.proofs.log.generate_note_key()
 LOG_ENTRY = LogEntry("erase", bytes(32), "key", b"sig").data
 CALLS: dict[str, Call] = {
+    "BundledLog": Call(
+        lambda: {
+            "policy": LOG_POLICY,
+            "objects": credstore.proofs.log.LogObjects(credstore.MemoryStorageProvider()),
+        }
+    ),
+    "History": Call(given(origin="log.example", size=0, time=None, statements=(), unnamed=0, unread=0)),
+    "InLog": Call(given(origins="log.example")),
+    "LogCheck": Call(given(policy=LOG_POLICY)),
+    "LogIndex": Call(lambda: {"objects": credstore.proofs.log.LogObjects(credstore.MemoryStorageProvider())}),
+    "LogPart": Call(given(entry=b"entry", proof="proof")),
+    "Logged": Call(given(origin="log.example", index=0, size=1, time=None, witnesses={}, sigs=())),
+    "LoggedStatement": Call(given(index=0, entry=parse_entry(LOG_ENTRY))),
+    "ProofLog": Call(given(policy=LOG_POLICY)),
+    "ReconcileReport": Call(given(logged=0)),
+    "Statement": Call(given(index=0, entry=parse_entry(LOG_ENTRY), data=None)),
+    "WholeAdmission": Call(given(trust=material.TRUST, clock=lambda: WHEN)),
+    "generate_note_key": Call(given()),
+    "pem_signer": Call(given(name="log.example", pem=LOG_PEM)),
+    "read_copy": Call(
+        given(folder="copy"),
+        lambda made: use_log(credstore.proofs.log.LogClient(made, policy=LOG_POLICY).checkpoint()),
+    ),
+    "read_history": Call(lambda: {"client": log_client(), "sha256": bytes(32)}, use_log),
     "Checkpoint": Call(given(origin="log.example", size=0, root=bytes(32))),
     "LogClient": Call(given(fetch=fetch_nothing, policy=LOG_POLICY), lambda made: use_log(made.checkpoint())),
     "LogEntry": Call(given(kind="erase", pae=bytes(32), keyid="key", sig=b"1")),

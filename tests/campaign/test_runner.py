@@ -25,6 +25,7 @@ SMALLEST = {
     "cancels": 500,
     "fuzz": 600,
     "logs": 2,
+    "log-kills": 8,
     "weather": 20,
     "replicas": 1,
     "outages": 1,

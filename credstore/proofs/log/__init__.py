@@ -11,13 +11,15 @@ from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from credstore.proofs.log.bundled import BundledLog, Statement
     from credstore.proofs.log.checkpoint import Checkpoint, NamedSigner, read_key, seed_signer
     from credstore.proofs.log.client import LogClient
-    from credstore.proofs.log.entry import LogEntry, StatementAdmission, parse_entry
+    from credstore.proofs.log.entry import LogEntry, StatementAdmission, WholeAdmission, parse_entry
     from credstore.proofs.log.export import export_log, read_copy
     from credstore.proofs.log.fsck import LogReport, check_log
     from credstore.proofs.log.history import History, LoggedStatement, read_history
     from credstore.proofs.log.http import LogHttp
+    from credstore.proofs.log.indexing import LogIndex
     from credstore.proofs.log.memory import LogMemory
     from credstore.proofs.log.monitor import MonitorReport, monitor_log
     from credstore.proofs.log.note_keys import generate_note_key, pem_signer
@@ -31,13 +33,15 @@ if TYPE_CHECKING:
     from credstore.proofs.log.witnesses import WitnessClient, WitnessGroup
 
 _HOMES = {
+    "bundled": ("BundledLog", "Statement"),
     "checkpoint": ("Checkpoint", "NamedSigner", "read_key", "seed_signer"),
     "client": ("LogClient",),
-    "entry": ("LogEntry", "StatementAdmission", "parse_entry"),
+    "entry": ("LogEntry", "StatementAdmission", "WholeAdmission", "parse_entry"),
     "export": ("export_log", "read_copy"),
     "fsck": ("LogReport", "check_log"),
     "history": ("History", "LoggedStatement", "read_history"),
     "http": ("LogHttp",),
+    "indexing": ("LogIndex",),
     "memory": ("LogMemory",),
     "monitor": ("MonitorReport", "monitor_log"),
     "note_keys": ("generate_note_key", "pem_signer"),
@@ -53,6 +57,7 @@ _HOMES = {
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
 __all__ = [
+    "BundledLog",
     "Checkpoint",
     "History",
     "LogCheck",
@@ -60,6 +65,7 @@ __all__ = [
     "LogEntry",
     "LogFiles",
     "LogHttp",
+    "LogIndex",
     "LogMemory",
     "LogObjects",
     "LogPolicy",
@@ -70,7 +76,9 @@ __all__ = [
     "MonitorReport",
     "NamedSigner",
     "ProofLog",
+    "Statement",
     "StatementAdmission",
+    "WholeAdmission",
     "WitnessAnswer",
     "WitnessClient",
     "WitnessGroup",

@@ -167,10 +167,11 @@ class LogClient:
             StorageError: As `checkpoint`.
         """
         tiles = await self.tiles()
+        last = self._last  # Of these tiles: another call may read a later state meanwhile.
         entry = await tiles.entry(index)
-        if self._last is None:
+        if last is None:
             raise CheckpointError("there is no checkpoint here", key=CHECKPOINT)
-        proof = encode_log_proof(index, await tiles.inclusion(index), self._last.data)
+        proof = encode_log_proof(index, await tiles.inclusion(index), last.data)
         try:
             verify_log_proof(proof, entry=entry, policy=self.policy)
         except LogInclusionError as error:

@@ -14,7 +14,7 @@ from typing import Literal, Protocol, cast, get_args, runtime_checkable
 
 from credstore.arguments import typed, typed_class
 from credstore.proofs.format.canonical import Json, encode_json, parse_canonical
-from credstore.proofs.format.dsse import Envelope, parse_envelope, verify_signatures
+from credstore.proofs.format.dsse import Envelope, encode_envelope, parse_envelope, verify_signatures
 from credstore.proofs.format.errors import LogEntryError, ProofFormatError
 from credstore.proofs.format.fields import format_base64, read_base64, read_id, read_list, read_object
 from credstore.proofs.format.record import PROOF_TYPE, parse_payload, parse_record
@@ -209,3 +209,33 @@ class StatementAdmission(Admission):
             sig = next(each.sig for each in signed if each.key.keyid == keyid)
         subject = proof.record.asset.sha256 if self._subjects else None
         return LogEntry("issue", proof.envelope.digest, keyid, sig, proof.record.proof_id, subject)
+
+
+@typed_class
+class WholeAdmission(Admission):
+    """Takes signed statements that verify, and logs them whole, so that the log needs no other objects.
+
+    Of one that is larger than an entry may be, its digests are logged, and it is kept as an object.
+    """
+
+    def __init__(
+        self, trust: TrustStore, *, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+    ) -> None:
+        """Trust these keys.
+
+        Args:
+            trust: The trusted keys.
+            clock: Returns the current time, with a time zone.
+        """
+        self._digests = StatementAdmission(trust, clock=clock)
+
+    def __call__(self, data: bytes) -> tuple[bytes, bytes]:
+        """See `Admission`.
+
+        Raises:
+            ProofError: The statement does not verify.
+        """
+        envelope = parse_envelope(data)
+        found = self._digests.entry(envelope)
+        whole = encode_envelope(envelope)
+        return found.pae, whole if len(whole) <= LARGEST_LOGGED else found.data

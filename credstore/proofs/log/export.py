@@ -16,6 +16,7 @@ from credstore.proofs.log.reading import Fetch, LogTiles
 from credstore.proofs.log.tiles import ENTRIES, FULL, TILE_HEIGHT, encode_bundle, levels_of, tiles_of
 
 
+@typed
 def read_copy(folder: str | Path) -> Fetch:
     """A fetch function for a copy in a folder; nothing of it is believed."""
     root = Path(folder)

@@ -49,6 +49,17 @@ def root(leaves: Sequence[bytes]) -> bytes:
     return level[0]
 
 
+def pyramid(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """All hashes over leaf hashes, by height: the leaves first, then each perfect subtree of that height."""
+    levels = [list(leaves)]
+    while len(levels[-1]) > 1:
+        level = levels[-1]
+        levels.append(
+            [sha256(b"\x01" + level[at] + level[at + 1]).digest() for at in range(0, len(level) - 1, 2)]
+        )
+    return levels
+
+
 def split_point(count: int) -> int:
     """The largest power of two below `count`, which is 2 or more: the leaves of the left subtree."""
     return 1 << ((count - 1).bit_length() - 1)

@@ -6,6 +6,7 @@ used only where the store's is proved, and by no composite store.
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -173,6 +174,36 @@ class LogObjects:
                 applied="yes",
             )
         return result
+
+    async def put_stream(self, path: str, parts: AsyncIterable[bytes]) -> None:
+        """Write an object of any size that has these bytes or none: a run of an index."""
+        self._checked(
+            await self.provider.store(
+                self.prefix + path, parts, content_type=BINARY, cache_control=UNCACHED, compress=False
+            )
+        )
+
+    async def part(self, path: str, start: int, end: int) -> bytes:
+        """The bytes [start, end) of an object, or as many of them as it has.
+
+        Raises:
+            StorageObjectNotFoundError: It is not there.
+            StorageError: The store failed.
+        """
+        if start == end:
+            return b""
+        try:
+            async with self.provider.open(self.prefix + path, start=start, end=end) as reader:
+                return await reader.read(end - start)
+        except StorageInvalidRequestError as error:
+            if error.code != ErrorCode.INVALID_RANGE:
+                raise
+            return b""
+
+    async def items(self, prefix: str) -> list[tuple[str, int]]:
+        """All names below a prefix, without the log's own prefix, with their sizes in bytes."""
+        cut = len(self.prefix)
+        return [(item.key[cut:], item.size) async for item in self.provider.scan(self.prefix + prefix)]
 
     async def names(self, prefix: str, most: int = 1000) -> list[str]:
         """The first names below a prefix, without the log's own prefix: one request for 1,000."""

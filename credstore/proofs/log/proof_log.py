@@ -149,15 +149,19 @@ class ProofLog(StatementLog):
             ProofError: The statement does not verify, or the log does not.
             StorageError: It may or may not be in the log.
         """
-        if self._sequencer is None or self._client is None:
-            raise StorageConfigurationError("this log is only read; give it a sequencer to write")
-        (index,) = await self._sequencer.append([statement])
+        sequencer, client = self._writer()
+        (index,) = await sequencer.append([statement])
         async with self._turn:  # One reads the new state, and all others of a batch have it then.
             if index >= self._size:
-                self._size = (await self._client.checkpoint()).signed.checkpoint.size
-            proof = await self._client.prove(index)
-            entry = await self._client.entry(index)
+                self._size = (await client.checkpoint()).signed.checkpoint.size
+            proof = await client.prove(index)
+            entry = await client.entry(index)
         try:
             return LogPart(entry, proof.decode())
         except UnicodeDecodeError:
             raise StorageError("the log's checkpoint is not text") from None
+
+    def _writer(self) -> tuple[LogSequencer, LogClient]:
+        if self._sequencer is None or self._client is None:
+            raise StorageConfigurationError("this log is only read; give it a sequencer to write")
+        return self._sequencer, self._client

@@ -14,11 +14,12 @@ from dataclasses import replace
 from credstore.concurrency import map_all
 from credstore.proofs.format.errors import LogConsistencyError, LogInclusionError, LogTileError
 from credstore.proofs.log.merkle import (
+    EMPTY_ROOT,
     MerkleError,
     Range,
     consistency_ranges,
     inclusion_ranges,
-    root,
+    pyramid,
     subtree_root,
 )
 from credstore.proofs.log.tiles import (
@@ -26,12 +27,12 @@ from credstore.proofs.log.tiles import (
     FULL,
     LARGEST_BUNDLE,
     LARGEST_TILE,
+    TILE_HEIGHT,
     Edge,
     Tile,
     check_entries,
     edge_tiles,
     hash_edge,
-    node_in,
     read_bundle,
     read_tile,
     tile_of_node,
@@ -42,7 +43,7 @@ Fetch = Callable[[str, int], Awaitable[bytes | None]]
 """Given a path below the log's prefix and a maximum of bytes: the bytes, or None if there is no object."""
 AT_ONCE = 8
 _KEPT = 512
-"""Full tiles that are kept, about 20 KiB each."""
+"""Full tiles that are kept, with all hashes over theirs about 40 KiB each."""
 _BUNDLES = 2
 """Bundles that are kept: whoever reads one entry mostly reads its neighbours."""
 
@@ -70,7 +71,8 @@ class LogTiles:
         self.reads = 0
         self._fetch = fetch
         self._edge = edge
-        self._kept: OrderedDict[tuple[int, int], list[bytes]] = OrderedDict()
+        self._kept: OrderedDict[tuple[int, int], list[list[bytes]]] = OrderedDict()
+        self._edges: dict[int, list[list[bytes]]] = {}
         self._bundles: OrderedDict[int, list[bytes]] = OrderedDict()
 
     async def edge(self) -> Edge:
@@ -84,7 +86,8 @@ class LogTiles:
             wanted = [tile for tile in edge_tiles(self.size) if tile.level != ENTRIES]
             found = await map_all(wanted, self._read, at_once=AT_ONCE)
             edge = hash_edge(self.size, dict(zip(wanted, found, strict=True)))
-            if edge.root != self.root:
+            self._edges = {level: pyramid(hashes) for level, hashes in enumerate(edge.levels) if hashes}
+            if self._edge_root() != self.root:
                 raise LogTileError(
                     f"the partial tiles of size {self.size} do not have the root of the checkpoint: "
                     + ", ".join(tile.path for tile in wanted),
@@ -92,6 +95,13 @@ class LogTiles:
                 )
             self._edge = edge
         return self._edge
+
+    def _edge_root(self) -> bytes:
+        if self.size == 0:
+            return EMPTY_ROOT
+        return subtree_root(
+            0, self.size, lambda height, index: _node(self._edges[height // TILE_HEIGHT], height, index)
+        )
 
     async def edge_with_entries(self) -> Edge:
         """The right edge with the entries of the partial bundle, as appending needs it.
@@ -112,18 +122,23 @@ class LogTiles:
             LogTileError: It is missing, or is not what the tile above it says.
             StorageError: The fetch function failed.
         """
-        width = width_at(level, index, self.size)
+        return (await self._nodes(level, index))[0]
+
+    async def _nodes(self, level: int, index: int) -> list[list[bytes]]:
+        """All hashes of a tile by height: of the tile itself first."""
         edge = await self.edge()
-        if width < FULL:
-            return list(edge.levels[level])
+        if width_at(level, index, self.size) < FULL:
+            if level not in self._edges:
+                self._edges[level] = pyramid(edge.levels[level])
+            return self._edges[level]
         known = self._kept.get((level, index))
         if known is not None:
             self._kept.move_to_end((level, index))
             return known
         tile = Tile(level, index)
         above = await self.hashes(level + 1, index // FULL)
-        found = read_tile(await self._read(tile), tile)
-        if root(found) != above[index % FULL]:
+        found = pyramid(read_tile(await self._read(tile), tile))
+        if found[-1][0] != above[index % FULL]:
             raise LogTileError("the tile is not the one that the log has hashed", key=tile.path)
         self._kept[level, index] = found
         if len(self._kept) > _KEPT:
@@ -185,7 +200,7 @@ class LogTiles:
         found: dict[tuple[int, int], bytes] = {}
         for height, index in asked:
             tile = tile_of_node(height, index, self.size)
-            found[height, index] = node_in(await self.hashes(tile.level, tile.index), height, index)
+            found[height, index] = _node(await self._nodes(tile.level, tile.index), height, index)
         return subtree_root(start, end, lambda height, index: found[height, index])
 
     async def inclusion(self, index: int) -> list[bytes]:
@@ -238,3 +253,9 @@ class LogTiles:
             if data is not None:
                 return data
         raise LogTileError("the tile is missing", key=tile.path)
+
+
+def _node(nodes: list[list[bytes]], height: int, index: int) -> bytes:
+    """The hash of a perfect subtree from all hashes of its tile."""
+    rest = height % TILE_HEIGHT
+    return nodes[rest][index - ((index << rest) // FULL * FULL >> rest)]

@@ -21,6 +21,7 @@ from credstore.proofs.format.errors import (
     LogTileError,
 )
 from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, sign_text
+from credstore.proofs.log.indexing import LogIndex
 from credstore.proofs.log.lock import NO_STAGING, Lock, open_lock, staging_name
 from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import EMPTY_ROOT
@@ -69,6 +70,7 @@ class Sequencing:
         clock: Returns POSIX seconds.
         memory: What this machine remembers, or None.
         cosign: Collects cosignatures before a checkpoint is published, or None.
+        index: Makes entries found, before they are acknowledged, or None.
         last: The largest state this process has seen, as size and root.
     """
 
@@ -78,6 +80,7 @@ class Sequencing:
     clock: Callable[[], int]
     memory: LogMemory | None = None
     cosign: Cosign | None = None
+    index: LogIndex | None = None
     last: Lock | None = None
 
     @property
@@ -271,6 +274,8 @@ class Sequencing:
 
         await map_all(list(state.pending.items()), put, at_once=AT_ONCE)
         await self._publish(state)
+        if self.index is not None:
+            await self.index.extend(self.tiles(state))
         with suppress(StorageError):  # What stays is removed by `sweep`.
             if state.lock.staging != NO_STAGING:
                 await self.objects.remove([state.lock.staging])

@@ -89,6 +89,7 @@ class ProofEraser:
     async def delete(self, proof_id: str, reason: Reason, call: Call) -> bool:
         """Erase one proof; see `ProofStore.delete`."""
         objects = self.objects
+        objects.check_erasable("deletion")
         try:
             found = await self.reader.find(proof_id)
             proof: Proof = found.proof

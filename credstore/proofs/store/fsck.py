@@ -78,6 +78,7 @@ class ProofChecker:
 
     async def check(self) -> FsckReport:
         """See `ProofStore.fsck`."""
+        self.objects.check_erasable("check of objects")
         tally = Tally()
 
         async def one(item: StorageItem) -> None:
@@ -244,6 +245,7 @@ class ProofTotals:
 
     async def stats(self) -> ProofStats:
         """See `ProofStore.stats`."""
+        self.objects.check_erasable("count of objects")
         layout, stats = self.objects.layout, self.objects.provider.get_stats
         records = await stats(layout.records)
         manifests = await stats(layout.manifests)

@@ -164,8 +164,7 @@ class StoreLogger:
         Raises:
             StorageError: The store cannot be listed.
         """
-        layout = self.objects.layout
-        for prefix in (layout.records, layout.statuses, layout.trust_stores):
+        for prefix in self._kinds():
             async with aclosing(self._unlogged(prefix)) as keys:
                 async for key, place in keys:
                     try:
@@ -176,6 +175,11 @@ class StoreLogger:
                     else:
                         if logged:
                             yield key, None
+
+    def _kinds(self) -> tuple[str, ...]:
+        """The prefixes of what has to be in the log."""
+        layout = self.objects.layout
+        return layout.records, layout.statuses, layout.trust_stores
 
     async def _unlogged(self, prefix: str) -> AsyncGenerator[tuple[str, str], None]:
         """The keys of statements below a prefix, each with where the proof of the log is missing."""

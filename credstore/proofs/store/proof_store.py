@@ -33,13 +33,13 @@ from credstore.proofs.format.timestamp import TimestampAuthorities
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import check_asset
 from credstore.proofs.store.assets import Asset, measure_outside
+from credstore.proofs.store.bundled import open_objects
 from credstore.proofs.store.erasing import ProofEraser
 from credstore.proofs.store.evidence import ProofEvidence, bundled
 from credstore.proofs.store.fsck import ProofChecker, ProofTotals
 from credstore.proofs.store.issuing import ProofIssuer, signers_of
 from credstore.proofs.store.layout import PREFIX, Layout, checked_digest, checked_id
 from credstore.proofs.store.log_verbs import LogVerbs
-from credstore.proofs.store.logging import StoreLogger
 from credstore.proofs.store.model import (
     FsckReport,
     IssueOptions,
@@ -67,7 +67,6 @@ MOST_NAMES = 10_000
 """Maximum number of an asset's index names that `find_by_hash` reads: whoever can write may plant many."""
 MOST_PROOFS = 1000
 """Maximum number of proofs that it returns; `scan_by_hash` has neither limit."""
-MOST_AT_ONCE = 1000
 GRACE = timedelta(days=1)
 
 
@@ -95,6 +94,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         heal: bool | None = None,
         retention: ProofRetention | None = None,
         log: StatementLog | None = None,
+        erasable: bool = True,
         close_provider: bool = True,
         observers: Iterable[Observer] | None = None,
         timestamps: TimestampAuthorities | None = None,
@@ -119,7 +119,9 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
                 never of index names and markers. A proof that is erased or expires before it ends is refused
                 by readers, and its record stays until then.
             log: A `ProofLog`: what is signed here is logged before its verb returns, what is kept of the log
-                is verified, and a policy such as `InLog()` can require it. It stays the caller's.
+                is verified, and a policy such as `InLog()` can require it. It stays the caller's. A
+                `BundledLog` has the proofs themselves as its entries, and there are no records.
+            erasable: False accepts that proofs can never be erased, as a `BundledLog` needs.
             close_provider: Whether the store owns the provider.
             observers: Called with an `Event` after each verb, such as "credstore.proof.issue", whose `key` is
                 the proof's id; by default those of the provider, which also see the requests behind it.
@@ -130,7 +132,8 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
 
         Raises:
             StorageConfigurationError: `threshold` is under 1.
-            StorageUnsupportedError: `retention`, and the provider has none of this mode.
+            StorageUnsupportedError: `retention`, and the provider has none of this mode; or a `BundledLog`
+                without `erasable=False`.
             StorageInvalidRequestError: The prefix is malformed.
             StorageInvalidKeyError: The prefix is one of credstore's own objects (code "RESERVED_KEY").
         """
@@ -146,10 +149,10 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         layout = Layout(prefix)
         for each in (prefix, *(() if legacy is None else (legacy.prefix, legacy.files or ""))):
             check_prefix(each, provider.capabilities.max_key_size)
-        self._objects = proof_objects(provider, layout, clock, retention)
+        objects = proof_objects(provider, layout, clock, retention)
+        self._objects, self._logger = open_objects(objects, trust, log, erasable=erasable)
         heals = bool(signers) if heal is None else heal
         evidence = ProofEvidence(self._objects, timestamps)
-        self._logger = None if log is None else StoreLogger(self._objects, trust, log)
         self._reader = ProofReader(self._objects, trust, threshold, heals, evidence, self._logger)
         self._eraser = ProofEraser(
             self._objects, self._reader, signers if revoker is None else signers_of(revoker), self._logger
@@ -236,7 +239,8 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             Exception: What a signer or a user's own stream raised.
         """
         with self._call("issue_many", None, mutation=True, awaited=False) as call:
-            _check_at_once(at_once)
+            if not 1 <= at_once <= MOST_NAMES:
+                raise StorageInvalidRequestError("at_once is 1 to 1,000")
             issuer = self._issuer()
 
             async def one(request: IssueRequest) -> ProofOutcome:
@@ -540,12 +544,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         """
         with self._call("link", proof_id):
             proof = await self._reader.get(checked_id(proof_id), policy=checked_policy(policy))
-            layout = self._objects.layout
-            key = layout.record(proof.proof_id)
-            if of == "manifest":
-                if proof.record.manifest is None:
-                    raise ProofNotFoundError("this proof has no manifest")
-                key = layout.manifest(proof.proof_id)
+            key = self._objects.linked(proof.record, of)
             if proof.record.expires_at is not None:
                 # Whole seconds, as links have them: rounded up, the link would outlive the proof.
                 left = (proof.record.expires_at - self._clock()) // timedelta(seconds=1)
@@ -770,8 +769,3 @@ def _too_many(what: str) -> StorageInvalidRequestError:
     return StorageInvalidRequestError(
         f"the asset has {what}; read them one by one with scan_by_hash()", code=ErrorCode.TOO_MANY_PROOFS
     )
-
-
-def _check_at_once(at_once: int) -> None:
-    if not 1 <= at_once <= MOST_AT_ONCE:
-        raise StorageInvalidRequestError("at_once is 1 to 1,000")

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from typing import Literal
 
 from credstore.concurrency import both
 from credstore.driver.refusals import check_retention_mode
@@ -24,7 +25,8 @@ from credstore.errors import (
 from credstore.model import LockOptions, StorageItem
 from credstore.proofs.format.bundle import BUNDLE_TYPE
 from credstore.proofs.format.dsse import ENVELOPE_TYPE, LARGEST_ENVELOPE
-from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.format.errors import ProofFormatError, ProofNotFoundError
+from credstore.proofs.format.record import ProofRecord
 from credstore.proofs.store.layout import (
     CLAIMED,
     CLEANED,
@@ -305,6 +307,22 @@ class ProofObjects:
             )
             if data is not None and data not in (CLAIMED, CLEANED):
                 yield data
+
+    def linked(self, record: ProofRecord, of: Literal["record", "manifest"]) -> str:
+        """The key that a link to a proof leads to.
+
+        Raises:
+            ProofNotFoundError: The proof has no manifest.
+        """
+        if of == "manifest":
+            if record.manifest is None:
+                raise ProofNotFoundError("this proof has no manifest")
+            return self.layout.manifest(record.proof_id)
+        self.check_erasable("link to a record")
+        return self.layout.record(record.proof_id)
+
+    def check_erasable(self, what: str) -> None:
+        """Return where records are objects; `BundledObjects` refuses."""
 
     def is_old(self, written: datetime | None, age: timedelta = LEFTOVER_AGE) -> bool:
         """Whether something was written longer ago than `age`; False if it is not known when."""

@@ -9,7 +9,7 @@ import re
 import shutil
 import subprocess
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -105,7 +105,21 @@ def traced(
         plant: A bug.
         threads: Of the driver.
     """
-    with child(work, str(root), operation, plant, threads) as doing:
+    return under_strace(work, (str(root), operation, plant, threads), *options, log=log)
+
+
+def under_strace(
+    function: Callable[..., None], arguments: tuple[object, ...], *options: str, log: Path
+) -> Ended:
+    """Run `function(pipe, *arguments)`, which says "ready", waits, works, and says how it ended.
+
+    Args:
+        function: Runs in a process of its own.
+        arguments: Its arguments.
+        options: Of strace.
+        log: Where it writes.
+    """
+    with child(function, *arguments) as doing:
         assert doing.pipe.poll(WAIT), "the child does not start"
         assert doing.pipe.recv() == "ready"
         command = [program(), "-f", "-p", str(doing.pid), "-o", str(log), *options]
@@ -115,7 +129,7 @@ def traced(
                 line = tracer.stderr.readline()
                 assert "attached" in line, f"strace cannot attach: {line}{tracer.stderr.read()}"
                 doing.pipe.send("now")
-                assert doing.pipe.poll(WAIT), f"{operation} hangs under {options}"
+                assert doing.pipe.poll(WAIT), f"{arguments} hangs under {options}"
                 said = doing.sent()
                 doing.process.join(WAIT)
                 tracer.wait(WAIT)
@@ -143,7 +157,12 @@ def planned(
     """How often an undisturbed run makes each call: the most that one thread makes."""
     ended = traced(root, operation, "-e", f"trace={calls}", log=log, plant=plant, threads=threads)
     assert ended.said == "done", ended
-    found: Counter[tuple[str, str]] = Counter(re.findall(r"^(\d+) +(\w+)\(", ended.trace, re.MULTILINE))
+    return calls_in(ended.trace)
+
+
+def calls_in(trace: str) -> "Counter[str]":
+    """How often each call was made: the most that one thread made."""
+    found: Counter[tuple[str, str]] = Counter(re.findall(r"^(\d+) +(\w+)\(", trace, re.MULTILINE))
     most: Counter[str] = Counter()
     for (_, name), count in found.items():
         most[name] = max(most[name], count)
