@@ -133,6 +133,7 @@ NAMES = [
     "parse_size",
     "serve_links",
     "train_dictionary",
+    "verify",
 ]
 VERBS = [
     "store",
