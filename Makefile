@@ -2,7 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-EXTRAS = artifacts,aws,azure,c2pa,cli,dask,frames,fsspec,gcs,opentelemetry,timestamp
+EXTRAS = artifacts,aws,azure,c2pa,cli,dask,frames,fsspec,gcs,opentelemetry,perceptual,timestamp
 
 .PHONY: demo demo-multi test test-system campaign check format bench clean
 

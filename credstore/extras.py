@@ -24,6 +24,7 @@ Extra = Literal[
     "fsspec",
     "gcs",
     "opentelemetry",
+    "perceptual",
     "timestamp",
 ]
 
@@ -39,6 +40,7 @@ MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
         "fsspec": ("fsspec",),
         "gcs": ("google.auth", "google_crc32c"),
         "opentelemetry": ("opentelemetry.trace",),
+        "perceptual": ("PIL", "iscc_lib"),
         "timestamp": ("rfc3161_client",),
     }
 )
