@@ -46,7 +46,7 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip --disable-pip-version-check install -q --upgrade "pip>=25.1"
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli]"
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,perceptual]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python

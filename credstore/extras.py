@@ -74,8 +74,17 @@ def require_extra(extra: Extra, needing: str) -> None:
 
     Cost: one search of the import path for each package, about 0.1 ms; nothing is imported.
     """
-    if not all(_is_there(module) for module in MODULES[extra]):
+    if not is_installed(extra):
         raise missing_extra(extra, needing)
+
+
+def is_installed(extra: Extra) -> bool:
+    """Whether all packages of an extra are there.
+
+    Args:
+        extra: See `missing_extra`.
+    """
+    return all(_is_there(module) for module in MODULES[extra])
 
 
 def _is_there(module: str) -> bool:

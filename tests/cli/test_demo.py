@@ -44,6 +44,7 @@ def test_the_demo(cli: CommandLine, own_temporary_directory: Path) -> None:
         "opened   its temporary link: 200",
         "changed  one byte of the picture: refused (ProofAssetMismatchError)",
         "changed  one letter of the proof: refused (ProofSignatureError)",
+        "stripped harbour.png: half its size, JPEG, no metadata: found again",
     ):
         assert word in out
     assert list(own_temporary_directory.iterdir()) == []
@@ -53,6 +54,15 @@ def test_the_demo_without_a_store_or_network(cli: CommandLine, monkeypatch: pyte
     monkeypatch.delenv("CREDSTORE_URL")
     monkeypatch.setenv("http_proxy", "http://192.0.2.1:9")
     assert len(cli("demo", "--quiet").out.splitlines()) == 2
+
+
+def test_the_demo_without_an_extra_says_what_it_did_not_show(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credstore.cli.demo.proof.is_installed", lambda extra: False)
+    out = cli("demo").out
+    assert "not shown: a stripped photo found again; it needs the extra `perceptual`" in out
+    assert "checks passed" in out
 
 
 def test_the_demo_as_json(cli: CommandLine) -> None:
@@ -70,8 +80,8 @@ def test_the_demo_keeps_the_files(cli: CommandLine, tmp_path: Path) -> None:
     listed = cli("ls", "--store", kept.as_uri()).out.splitlines()
     records = [key for key in listed if not key.startswith("proofs/v1/")]
     assert records == sorted(record.key for record in sample_records())
-    kinds = sorted(key.split("/")[2] for key in listed if key not in records)
-    assert kinds == ["a", "r", "x"]
+    kinds = sorted({key.split("/")[2] for key in listed if key not in records})
+    assert kinds == ["a", "f", "r", "w", "x"]
 
 
 def test_the_demo_fails_when_a_record_comes_back_changed(
