@@ -4,7 +4,7 @@ VENV ?= .venv
 BIN = $(VENV)/bin
 # Two for each core, since most tests wait for a server or a disk half of their time.
 WORKERS ?= $(shell $(PYTHON) -c 'import os; print(2 * len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 2 * os.cpu_count())')
-EXTRAS = artifacts,aws,azure,c2pa,cli,dask,dotenv,frames,fsspec,gcs,opentelemetry,sigstore,timestamp
+EXTRAS = artifacts,aws,azure,c2pa,cli,dask,dotenv,frames,fsspec,gcs,opentelemetry,perceptual,sigstore,timestamp
 
 # Modules are compiled once, not by each of the programs that tests and benchmarks start.
 unexport PYTHONDONTWRITEBYTECODE
@@ -51,7 +51,7 @@ $(VENV)/bin/python:
 	$(BIN)/python -m pip --disable-pip-version-check install -q --upgrade "pip>=25.1"
 
 $(VENV)/.demo: pyproject.toml | $(VENV)/bin/python
-	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli]"
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[cli,perceptual]"
 	touch $@
 
 $(VENV)/.test: pyproject.toml | $(VENV)/bin/python

@@ -128,6 +128,7 @@ if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
     from credstore.provider.session import ProviderOptions
     from credstore.provider.upload_forms import UploadFormOptions
+    from credstore.verification.verifying import verify
 
 _HOMES = {
     "config.azure": ("AzureConfig",),
@@ -255,6 +256,7 @@ _HOMES = {
     "driver.reader": ("ObjectReader",),
     "driver.capability_report": ("CapabilityReport",),
     "config.reports": ("load_report",),
+    "verification.verifying": ("verify",),
 }
 _HOME_OF = {name: home for home, names in _HOMES.items() for name in names}
 
@@ -377,6 +379,7 @@ __all__ = [
     "parse_size",
     "serve_links",
     "train_dictionary",
+    "verify",
 ]
 
 

@@ -25,6 +25,7 @@ Extra = Literal[
     "fsspec",
     "gcs",
     "opentelemetry",
+    "perceptual",
     "sigstore",
     "timestamp",
 ]
@@ -42,6 +43,7 @@ MODULES: Mapping[Extra, tuple[str, ...]] = MappingProxyType(
         "fsspec": ("fsspec",),
         "gcs": ("google.auth", "google_crc32c"),
         "opentelemetry": ("opentelemetry.trace",),
+        "perceptual": ("PIL", "iscc_lib"),
         "sigstore": ("sigstore",),
         "timestamp": ("asn1crypto", "rfc3161_client"),
     }
@@ -76,8 +78,17 @@ def require_extra(extra: Extra, needing: str) -> None:
 
     Cost: one search of the import path for each package, about 0.1 ms; nothing is imported.
     """
-    if not all(_is_there(module) for module in MODULES[extra]):
+    if not is_installed(extra):
         raise missing_extra(extra, needing)
+
+
+def is_installed(extra: Extra) -> bool:
+    """Whether all packages of an extra are there.
+
+    Args:
+        extra: See `missing_extra`.
+    """
+    return all(_is_there(module) for module in MODULES[extra])
 
 
 def _is_there(module: str) -> bool:

@@ -123,6 +123,10 @@ def use_provider(provider):
     asyncio.run(_with_provider(provider))
 
 
+def use_coroutine(coroutine):
+    asyncio.run(coroutine)
+
+
 def make_provider(provider):
     asyncio.run(provider.aclose())
 
@@ -678,6 +682,7 @@ CALLS: dict[str, Call] = {
     "load_report": Call(report_file),
     "parse_duration": Call(given(text="1s")),
     "parse_size": Call(given(text="1 MiB")),
+    "verify": Call(given(asset=b"asset", media_type="image/png"), use_coroutine),
     "Collected": Call(given(references=0, bodies=0, marked=0, removed=0, removed_bytes=0)),
     "collect": Call(
         lambda: {

@@ -15,6 +15,7 @@ import credstore
 from credstore.artifacts import StorageManager
 from credstore.errors import StorageConfigurationError
 from credstore.extras import MODULES, Extra, require_extra
+from credstore.proofs.bindings import fingerprint_of
 from credstore.proofs.c2pa import verify_manifest
 from credstore.proofs.format.timestamp import TimestampAuthorities, make_timestamp_request
 from tests.proofs.c2pa_material import AUTHORITY
@@ -114,6 +115,7 @@ NEEDING = {
         lambda: asyncio.run(verify_manifest(b"a", b"m", media_type="", trust_anchors=AUTHORITY.root)),
     ),
     "an edge": ("cli", lambda: asyncio.run(serve())),
+    "a fingerprint": ("perceptual", lambda: asyncio.run(fingerprint_of(b"a"))),
     "spans": ("opentelemetry", credstore.OpenTelemetryObserver),
     "timestamp authorities": ("timestamp", lambda: TimestampAuthorities(AUTHORITY.root)),
     "a timestamp request": ("timestamp", lambda: make_timestamp_request(b"signature")),

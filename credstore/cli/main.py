@@ -46,6 +46,8 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "rebalance": ("commands.rebalance", "Move objects to the stores where they belong, after one was added."),
     "rotate-keys": ("commands.rotate_keys", "Give encrypted objects the current wrapping key."),
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, apply and list them."),
+    "verify": ("commands.verify", "Say who vouches for a file or folder, in one verdict."),
+    "trust": ("commands.trust", "Fetch and show the public lists of whom to trust."),
     "proof": ("commands.proof.command", "Issue, find, verify and revoke signed proofs; keep their keys."),
     "log": ("commands.log.command", "Keep and check a transparency log of proofs; cosign others' logs."),
     "dataset": ("commands.artifacts.dataset", "Save, load, compare and tag versions of datasets."),

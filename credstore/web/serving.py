@@ -6,12 +6,16 @@ import asyncio
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager, suppress
+from typing import TYPE_CHECKING
 from urllib.parse import unquote
 
 from aiohttp import web
 
 from credstore.edge.connection import IDLE, serving
 from credstore.web.app import WebApp
+
+if TYPE_CHECKING:
+    from credstore.web.soft_bindings import SoftBindingApp
 
 
 @asynccontextmanager
@@ -46,6 +50,34 @@ async def serving_app(
         async with serving(respond, listener):
             host, port = listener.getsockname()[:2]
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+@asynccontextmanager
+async def serving_soft_bindings(app: SoftBindingApp, listener: socket.socket) -> AsyncGenerator[None, None]:
+    """Serve the soft binding API until the block ends.
+
+    Args:
+        app: What responds.
+        listener: Bound and listening; closed at the end.
+    """
+    # Loaded by whoever made the application.
+    from credstore.web.soft_bindings import headers_of
+
+    async def respond(request: web.BaseRequest) -> web.StreamResponse:
+        path, _, query = request.raw_path.partition("?")
+        answer = await app.respond(
+            request.method,
+            unquote(path, errors="replace"),
+            query,
+            headers={name.lower(): value for name, value in request.headers.items()},
+            body=request.content.iter_any(),
+            address=request.remote or "",
+        )
+        return web.Response(status=answer.status, body=answer.body, headers=headers_of(answer))
+
+    with listener:
+        async with serving(respond, listener):
+            yield
 
 
 async def _body(request: web.BaseRequest, most: int) -> bytes | None:

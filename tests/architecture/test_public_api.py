@@ -134,6 +134,7 @@ NAMES = [
     "parse_size",
     "serve_links",
     "train_dictionary",
+    "verify",
 ]
 VERBS = [
     "store",

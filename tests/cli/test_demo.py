@@ -48,6 +48,7 @@ def test_the_demo(cli: CommandLine, own_temporary_directory: Path) -> None:
         "verified offline: entry 0 of log.news.example/proofs",
         "without the log's proof: refused (ProofPolicyError)",
         "signed by the same key: caught (LogForkError)",
+        "stripped harbour.png: half its size, JPEG, no metadata: found again",
     ):
         assert word in out
     assert list(own_temporary_directory.iterdir()) == []
@@ -57,6 +58,15 @@ def test_the_demo_without_a_store_or_network(cli: CommandLine, monkeypatch: pyte
     monkeypatch.delenv("CREDSTORE_URL")
     monkeypatch.setenv("http_proxy", "http://192.0.2.1:9")
     assert len(cli("demo", "--quiet").out.splitlines()) == 2
+
+
+def test_the_demo_without_an_extra_says_what_it_did_not_show(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("credstore.cli.demo.proof.is_installed", lambda extra: False)
+    out = cli("demo").out
+    assert "not shown: a stripped photo found again; it needs the extra `perceptual`" in out
+    assert "checks passed" in out
 
 
 def test_the_demo_as_json(cli: CommandLine) -> None:
@@ -75,7 +85,7 @@ def test_the_demo_keeps_the_files(cli: CommandLine, tmp_path: Path) -> None:
     records = [key for key in listed if not key.startswith(("proofs/v1/", "log/v1/"))]
     assert records == sorted(record.key for record in sample_records())
     kinds = {key.split("/")[2] for key in listed if key not in records}
-    assert kinds == {"a", "b", "r", "s", "x", "checkpoint", "lock", "tile"}
+    assert kinds == {"a", "b", "f", "r", "s", "w", "x", "checkpoint", "lock", "tile"}
 
 
 def test_the_demo_fails_when_a_record_comes_back_changed(

@@ -42,3 +42,29 @@ def test_a_store_whose_links_others_answer_is_refused(
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", "AKIDEXAMPLE")
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", "example")
     assert "[UNSUPPORTED]" in cli("serve", "--port", "0", code=1).err
+
+
+def test_the_soft_binding_api_is_served(cli: CommandLine, processes: Processes) -> None:
+    assert "--trust" in cli("serve", "--soft-binding", code=2).err
+    cli.put("a.json", CONTENT)
+    cli("proof", "keys", "generate", "key.pem", "--issuer", "https://news.example")
+    process = processes.start(
+        "serve",
+        "--soft-binding",
+        "--trust",
+        "keys.json",
+        "--watermark",
+        "com.example.x",
+        "--port",
+        "0",
+        "--json",
+    )
+    assert process.stdout is not None
+    base = json.loads(process.stdout.readline())["url"]
+    answer = ask(f"{base}/services/supportedAlgorithms")
+    assert json.loads(answer.body) == {
+        "watermarks": [{"alg": "com.example.x"}],
+        "fingerprints": [{"alg": "io.iscc.v0"}],
+    }
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=600) == 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Coroutine
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -16,6 +16,7 @@ from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, printable
 from credstore.cli.runner import open_store, run_loop
 from credstore.edge.server import listen, serve_links
+from credstore.proofs import variables
 from credstore.web.app import Part, WebApp
 from credstore.web.prometheus import PrometheusPart
 from credstore.web.serving import serving_app
@@ -57,6 +58,20 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
 )
 @click.option("--witness-name", metavar="NAME", help="Of the witness, such as witness.example.com/w1.")
 @click.option("--witness-policy", metavar="FILE", help="The logs that are cosigned (c2sp.org/tlog-policy).")
+@click.option(
+    "--soft-binding",
+    is_flag=True,
+    help="Serve C2PA's soft binding API over the proofs of any store instead; needs --trust.",
+)
+@click.option(
+    "--trust",
+    "trust_file",
+    metavar="FILE",
+    envvar=variables.TRUST,
+    help="For --soft-binding, whose proofs count; or CREDSTORE_PROOF_TRUST.",
+)
+@click.option("--watermark", "watermarks", metavar="ALG", multiple=True, help="Whose ids to look up, too.")
+@click.option("--endpoint", metavar="URL", help="Where matches say that manifests are, such as a CDN's.")
 @click.pass_obj
 def serve_command(
     invocation: Invocation,
@@ -69,6 +84,10 @@ def serve_command(
     witness_key: str | None,
     witness_name: str | None,
     witness_policy: str | None,
+    soft_binding: bool,
+    trust_file: str | None,
+    watermarks: tuple[str, ...],
+    endpoint: str | None,
 ) -> None:
     """Serve the temporary links of a local store until Ctrl-C or SIGTERM.
 
@@ -76,6 +95,13 @@ def serve_command(
     in a form that their reader can decode; only valid links are served, and nothing is listed. Counters and
     the log may share an address.
     """
+    if soft_binding:
+        if trust_file is None:
+            raise click.UsageError("--soft-binding needs --trust FILE, or CREDSTORE_PROOF_TRUST")
+        if metrics or log_address or witness_key or witness_name or witness_policy:
+            raise click.UsageError("--soft-binding serves nothing else; start another `serve` for the rest")
+        _run(_bindings(invocation, (host, port), trust_file, watermarks, endpoint))
+        return
     witness = _witness(witness_key, witness_name, witness_policy, log_address)
 
     async def work() -> None:
@@ -108,9 +134,44 @@ def serve_command(
                 note(f"serving the links of the local store at {address}{also}; press Ctrl-C to stop")
             await asyncio.Event().wait()
 
+    _run(work())
+
+
+def _run(work: Coroutine[Any, Any, None]) -> None:
     # Both signals are the intended ways to stop it.
     with contextlib.suppress(KeyboardInterrupt, Terminated):
-        run_loop(work())
+        run_loop(work)
+
+
+async def _bindings(
+    invocation: Invocation,
+    place: tuple[str, int],
+    trust_file: str,
+    watermarks: tuple[str, ...],
+    endpoint: str | None,
+) -> None:
+    # Here, since links are served without them.
+    from credstore.cli.proof_files import read_trust
+    from credstore.extras import require_extra
+    from credstore.proofs import ProofStore
+    from credstore.proofs.bindings import BindingIndex
+    from credstore.web.serving import serving_soft_bindings
+    from credstore.web.soft_bindings import SoftBindingApp
+
+    for extra in ("c2pa", "perceptual"):
+        require_extra(extra, "the soft binding API needs")
+    provider = open_store(invocation, reading=True)
+    async with ProofStore(provider, trust=read_trust(trust_file)) as store:
+        app = SoftBindingApp(BindingIndex(store), watermarks=watermarks, endpoint=endpoint)
+        listener = listen(*place)
+        address = f"http://{place[0]}:{listener.getsockname()[1]}"
+        async with serving_soft_bindings(app, listener):
+            if invocation.json:
+                print_json({"url": address})
+                sys.stdout.flush()
+            elif not invocation.quiet:
+                note(f"serving the soft binding API at {address}; press Ctrl-C to stop")
+            await asyncio.Event().wait()
 
 
 def _witness(

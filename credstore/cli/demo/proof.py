@@ -13,10 +13,12 @@ from typing import TYPE_CHECKING
 from credstore.cli.demo.samples import make_picture
 from credstore.cli.output import human_size
 from credstore.encryption import ClientSide
+from credstore.extras import is_installed
 from credstore.keyring.local import LocalKey
 from credstore.keyring.ring import KeyRing
 
 if TYPE_CHECKING:
+    from credstore.proofs import ProofStore
     from credstore.provider.provider import StorageProvider
 
 Say = Callable[[str], None]
@@ -92,6 +94,7 @@ async def show_proof(store: StorageProvider, fetch: Fetch, say: Say, check: Chec
         say(f"found    by sha256 {digest}")
         bundle = await proofs.export(issued.proof_id)
         link = await proofs.link(issued.proof_id, LIFE)
+        await _find_stripped(proofs, say, check)
 
     def verified(bundle: bytes, asset: bytes) -> ProofError | None:
         """With neither store nor network: the bundle, the picture, and keys.json."""
@@ -120,6 +123,30 @@ async def show_proof(store: StorageProvider, fetch: Fetch, say: Say, check: Chec
     refusal = verified(_forge(bundle), picture)
     check("a changed proof is refused", isinstance(refusal, ProofSignatureError))
     say(f"changed  one letter of the proof: {_yes(refusal)}")
+
+
+async def _find_stripped(proofs: ProofStore, say: Say, check: Check) -> None:
+    """Issue a proof for a picture, and find it again by a small copy without metadata."""
+    if not is_installed("perceptual"):
+        say("not shown: a stripped photo found again; it needs the extra `perceptual`")
+        return
+    from io import BytesIO
+
+    from PIL import Image
+
+    from credstore.proofs.bindings import BindingIndex
+
+    index = BindingIndex(proofs)
+    original = make_picture("harbour", 128)
+    proof = await index.issue(original, media_type="image/png", expires_in=LIFE)
+    with Image.open(BytesIO(original)) as picture:
+        small = picture.convert("RGB").resize((picture.width // 2, picture.height // 2))
+    stripped = BytesIO()
+    small.save(stripped, "JPEG", quality=60)
+    matches = await index.find_similar(stripped.getvalue())
+    found = [each.proof.proof_id for each in matches] == [proof.proof_id]
+    check("a stripped photo is found again", found)
+    say(f"stripped harbour.png: half its size, JPEG, no metadata: {'found again' if found else 'NOT FOUND'}")
 
 
 def _forge(bundle: bytes) -> bytes:

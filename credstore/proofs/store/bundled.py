@@ -23,7 +23,7 @@ from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.layout import Marker
 from credstore.proofs.store.logging import StoreLogger
 from credstore.proofs.store.model import Proof
-from credstore.proofs.store.repository import ProofObjects
+from credstore.proofs.store.repository import PAGE, ProofObjects
 
 LARGEST_ENTRY = 16 * 1024
 """Bytes of a record that is an entry; a larger one is an object, of which the log has the digests."""
@@ -131,10 +131,10 @@ class BundledObjects(ProofObjects):
     async def put_marker(self, day: datetime, proof_id: str, marker: Marker) -> None:
         """Entries stay, so no sweep needs to find them."""
 
-    async def first(self, prefix: str) -> list[StorageItem]:
-        """The first 1,000 names under a prefix; those of an asset are made from the log."""
+    async def first(self, prefix: str, most: int = PAGE) -> list[StorageItem]:
+        """The first names under a prefix; those of an asset are made from the log, at most 1,000."""
         if not prefix.startswith(self.layout.assets):
-            return await ProofObjects.first(self, prefix)
+            return await ProofObjects.first(self, prefix, most)
         sha256 = bytes.fromhex(prefix.rstrip("/").rpartition("/")[2])
         items: list[StorageItem] = []
         for statement in await self.log.about(sha256):
@@ -144,7 +144,7 @@ class BundledObjects(ProofObjects):
             items.append(_item(self.layout.index(sha256, proof_id)))
         while len(self.found) > _KEPT:
             self.found.popitem(last=False)
-        return list({item.key: item for item in items}.values())
+        return list({item.key: item for item in items}.values())[:most]
 
     def scan(self, prefix: str) -> AsyncIterator[StorageItem]:
         """All names under a prefix; those of records and assets are made from the log."""

@@ -1,0 +1,3 @@
+from collections.abc import Mapping
+
+def gen_image_code_v0(pixels: bytes, bits: int = 64) -> Mapping[str, str]: ...
