@@ -11,21 +11,20 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial, update_wrapper
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
 from credstore.arguments import given, typed_class
 from credstore.config.env_file import with_env_file
 from credstore.config.environ import from_env
+from credstore.config.local import LocalConfig
 from credstore.config.mapping import from_mapping
 from credstore.config.multi import multi_of
 from credstore.config.named import is_name, named_store
 from credstore.config.registry import Cloud, Registry
 from credstore.config.settings import CommonConfig
-from credstore.config.stores import LocalConfig
 from credstore.config.traceless import traceless
 from credstore.config.url import from_url
 from credstore.config.variables import URL
@@ -35,9 +34,10 @@ from credstore.provider.measured import facts_of
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
-from credstore.strategies.fallback.driver import FallbackDriver
-from credstore.strategies.health import labels_of
-from credstore.strategies.table import MultiOptions, strategy_of
+from credstore.strategies.options import MultiOptions
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -186,6 +186,8 @@ class StorageFactory:
             )
 
         def make() -> StorageProvider:
+            from credstore.strategies.fallback.driver import FallbackDriver
+
             driver = FallbackDriver(*(build_driver(each, self._registry) for each in (first, second)))
             members = dict(zip(driver.labels, (first, second), strict=True))
             return StorageProvider(driver, first, members=members, **self._options)
@@ -231,6 +233,10 @@ class StorageFactory:
         *,
         read_only: bool,
     ) -> StorageProvider:
+        # Here, since most programs use one store, and these are as large as all the rest.
+        from credstore.strategies.health import labels_of
+        from credstore.strategies.table import strategy_of
+
         told = {
             name: tuple(cast("list[object]", value)) if isinstance(value, list) else value
             for name, value in options.items()
@@ -278,6 +284,8 @@ class StorageFactory:
 
         A plug-in that has not been used yet is listed by its name; its aliases are known once it is loaded.
         """
+        from importlib.metadata import entry_points
+
         return sorted({*self._registry.words(), *(plugin.name for plugin in entry_points(group=PLUGINS))})
 
     @_OnDefault
@@ -357,6 +365,8 @@ class StorageFactory:
 
     def _load_plugin(self, name: str) -> None:
         """Let an installed plug-in register itself, once."""
+        from importlib.metadata import entry_points
+
         for plugin in entry_points(group=PLUGINS, name=name):
             if plugin.value not in self._loaded:
                 self._load(plugin)

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from credstore.config.settings import CommonConfig
 from credstore.metrics import ProviderMetrics
-from credstore.prices.plan import MONTH, PART_SIZE, Bill, Explanation, Facts, Verb, billed, explained
 from credstore.provider.session import Session
+
+if TYPE_CHECKING:  # Prices are loaded when one is asked for.
+    from credstore.prices.plan import Bill, Explanation, Facts, Verb
 
 _READING = ("retrieve", "open")
 
@@ -28,7 +31,7 @@ class MeasuredVerbs:
         return self._session.lifetime.metrics.snapshot()
 
     def explain(
-        self, verb: Verb, size: int, *, storage_class: str | None = None, days: float = MONTH
+        self, verb: Verb, size: int, *, storage_class: str | None = None, days: float = 30.0
     ) -> Explanation:
         """Which requests an operation makes, and what it costs by the list prices of `credstore.prices`.
 
@@ -36,7 +39,7 @@ class MeasuredVerbs:
             verb: "store", "retrieve", "get_metadata", "exists", "delete", "copy" or "list".
             size: Stored bytes of the object; for "list", the number of objects.
             storage_class: Of what is written; the store's default unless given.
-            days: How long what is written is kept.
+            days: How long what is written is kept; a month unless given.
 
         Returns:
             The plan and the bill in US dollars. A cost is None where no price could be confirmed; `price` has
@@ -47,6 +50,8 @@ class MeasuredVerbs:
 
         Cost: no request.
         """
+        from credstore.prices.plan import explained
+
         return explained(self._facts(), verb, size, storage_class=storage_class, days=days)
 
     def bill(self) -> Bill:
@@ -57,6 +62,8 @@ class MeasuredVerbs:
 
         Cost: no request.
         """
+        from credstore.prices.plan import billed
+
         found = self.metrics()
         verbs = [found.verbs[verb] for verb in _READING if verb in found.verbs]
         read = sum(each.bytes - each.notes.get("cache_hit_bytes", 0) for each in verbs)
@@ -69,6 +76,8 @@ class MeasuredVerbs:
 
 def facts_of(config: CommonConfig, label: str) -> Facts:
     """What a plan needs to know of a store."""
+    from credstore.prices.plan import PART_SIZE, Facts
+
     return Facts(
         cloud=config.cloud,
         label=label,
