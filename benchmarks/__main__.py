@@ -22,6 +22,7 @@ SECTIONS = (
     "small",
     "clouds",
     "cold",
+    "start",
     "large",
     "many",
     "moves",

@@ -5,19 +5,18 @@ Names are imported when they are first used (PEP 562): `import credstore` loads 
 
 from __future__ import annotations
 
-from importlib import import_module, metadata
+from importlib import import_module
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     __version__: str
     from credstore.config.azure import AzureConfig
     from credstore.config.gcs import GcsConfig
+    from credstore.config.local import LocalConfig, MemoryConfig
     from credstore.config.reports import load_report
     from credstore.config.settings import CommonConfig
     from credstore.config.stores import (
         BackblazeConfig,
-        LocalConfig,
-        MemoryConfig,
         R2Config,
         S3CompatibleConfig,
         S3Config,
@@ -133,11 +132,10 @@ if TYPE_CHECKING:
 _HOMES = {
     "config.azure": ("AzureConfig",),
     "config.gcs": ("GcsConfig",),
+    "config.local": ("LocalConfig", "MemoryConfig"),
     "config.settings": ("CommonConfig",),
     "config.stores": (
         "BackblazeConfig",
-        "LocalConfig",
-        "MemoryConfig",
         "R2Config",
         "S3CompatibleConfig",
         "S3Config",
@@ -387,6 +385,8 @@ if not TYPE_CHECKING:  # a wrong name is an error for type checkers too
 
     def __getattr__(name: str) -> object:
         if name == "__version__":
+            from importlib import metadata
+
             return metadata.version("credstore")
         if name == "sync":
             return import_module("credstore.sync")

@@ -11,21 +11,20 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, update_wrapper
-from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
 from types import TracebackType
-from typing import Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
 
 from credstore.arguments import given, typed_class
 from credstore.config.env_file import with_env_file
 from credstore.config.environ import from_env
+from credstore.config.local import LocalConfig
 from credstore.config.mapping import from_mapping
 from credstore.config.multi import multi_of
 from credstore.config.named import is_name, named_store
 from credstore.config.registry import Cloud, Registry
 from credstore.config.settings import CommonConfig
-from credstore.config.stores import LocalConfig
 from credstore.config.traceless import traceless
 from credstore.config.url import from_url
 from credstore.config.variables import URL
@@ -36,10 +35,10 @@ from credstore.provider.measured import facts_of
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
-from credstore.strategies.fallback.driver import FallbackDriver
-from credstore.strategies.health import labels_of
-from credstore.strategies.metered import metered
-from credstore.strategies.table import MultiOptions, strategy_of
+from credstore.strategies.options import MultiOptions
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoint
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -188,6 +187,8 @@ class StorageFactory:
             )
 
         def make() -> StorageProvider:
+            from credstore.strategies.fallback.driver import FallbackDriver
+
             drivers, meters = self._metered((first, second))
             driver = FallbackDriver(*drivers)
             members = dict(zip(driver.labels, (first, second), strict=True))
@@ -240,6 +241,10 @@ class StorageFactory:
         *,
         read_only: bool,
     ) -> StorageProvider:
+        # Here, since most programs use one store, and these are as large as all the rest.
+        from credstore.strategies.health import labels_of
+        from credstore.strategies.table import strategy_of
+
         told = {
             name: tuple(cast("list[object]", value)) if isinstance(value, list) else value
             for name, value in options.items()
@@ -266,6 +271,8 @@ class StorageFactory:
 
     def _metered(self, configs: Sequence[CommonConfig]) -> tuple[list[Driver], list[Meter]]:
         """The drivers of the members of a store, and what each of them is used for from now on."""
+        from credstore.strategies.metered import metered
+
         meters = [Meter() for _ in configs]
         drivers = [
             build_driver(config, self._registry, around=partial(metered, meter=meter))
@@ -297,6 +304,8 @@ class StorageFactory:
 
         A plug-in that has not been used yet is listed by its name; its aliases are known once it is loaded.
         """
+        from importlib.metadata import entry_points
+
         return sorted({*self._registry.words(), *(plugin.name for plugin in entry_points(group=PLUGINS))})
 
     @_OnDefault
@@ -376,6 +385,8 @@ class StorageFactory:
 
     def _load_plugin(self, name: str) -> None:
         """Let an installed plug-in register itself, once."""
+        from importlib.metadata import entry_points
+
         for plugin in entry_points(group=PLUGINS, name=name):
             if plugin.value not in self._loaded:
                 self._load(plugin)

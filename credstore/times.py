@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
-from email.utils import parsedate_to_datetime
 from functools import lru_cache
 
 from credstore.errors import StorageError, StorageInvalidRequestError
@@ -69,6 +68,10 @@ def _parse_http_date(text: str) -> datetime:
     match = _IMF_FIXDATE.fullmatch(text)
     month = _MONTHS.find(match[2]) if match else -1
     if match is None or month < 0:
+        from email.utils import (
+            parsedate_to_datetime,  # Loads all of email, for forms of a date that are rare.
+        )
+
         return parsedate_to_datetime(text)
     day, _, year, hour, minute, second = match.groups()
     return datetime(int(year), month // 3 + 1, int(day), int(hour), int(minute), int(second), tzinfo=UTC)

@@ -273,7 +273,7 @@ def test_names_and_aliases_are_listed_as_the_original_lists_them(monkeypatch):
     assert listed == sorted(set(listed))
     factory.register("acme", AcmeConfig, build_acme, aliases=["apex"])
     assert set(factory.get_registered_providers()) - set(listed) == {"acme", "apex"}
-    monkeypatch.setattr("credstore.factory.entry_points", lambda **_: [Plugin(lambda: None, "zeta")])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [Plugin(lambda: None, "zeta")])
     assert set(factory.get_registered_providers()) - set(listed) == {"acme", "apex", "zeta"}
     assert StorageFactory.get_registered_providers() == sorted([*listed, "zeta"])
 
@@ -321,7 +321,7 @@ def test_a_plug_in_is_loaded_when_its_name_is_first_used(monkeypatch):
         factory.register("acme", AcmeConfig, build_acme)
 
     monkeypatch.setattr(
-        "credstore.factory.entry_points",
+        "importlib.metadata.entry_points",
         lambda **given: [Plugin(lambda: register)] if given.get("name", "acme") == "acme" else [],
     )
     factory = StorageFactory(environ={})
@@ -336,7 +336,7 @@ def test_a_broken_plug_in_is_named(monkeypatch):
     def broken():
         raise ImportError("no such module")
 
-    monkeypatch.setattr("credstore.factory.entry_points", lambda **_: [Plugin(broken)])
+    monkeypatch.setattr("importlib.metadata.entry_points", lambda **_: [Plugin(broken)])
     factory = StorageFactory(environ={})
     for _ in range(2):
         with pytest.raises(StorageConfigurationError, match=r"'acme' \(acme_storage:register\).*no such mod"):

@@ -7,7 +7,6 @@ import os
 import sys
 from collections.abc import Sequence
 from importlib import import_module
-from importlib.metadata import version
 from io import TextIOWrapper
 from typing import cast
 
@@ -137,6 +136,8 @@ class Commands(click.Group):
 def _show_version(context: click.Context, parameter: click.Parameter, value: bool) -> None:
     del parameter
     if value:
+        from importlib.metadata import version
+
         click.echo(f"credstore {version('credstore')}")
         context.exit()
 

@@ -112,7 +112,6 @@ def global_options(*, hidden: bool) -> list[click.Option]:
         click.Option(
             ["--env-file"],
             metavar="FILE",
-            type=click.Path(),
             is_eager=True,  # What other options read from the environment may be in it.
             expose_value=False,
             hidden=hidden,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import signal
 from collections.abc import Awaitable, Callable, Coroutine
@@ -22,6 +23,8 @@ if TYPE_CHECKING:
     from credstore.strategies.table import MultiOptions
 
 T = TypeVar("T")
+SHORT = 0.25
+"""Seconds that a command runs before it looks for garbage, of which loading makes none; see `__main__`."""
 
 
 def run_loop(work: Coroutine[Any, Any, T]) -> T:
@@ -42,6 +45,8 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
             if task is not None:
                 task.cancel()
 
+        if not gc.isenabled():
+            asyncio.get_running_loop().call_later(SHORT, _collect_again)
         with contextlib.suppress(NotImplementedError):  # Windows has no such signal
             asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, terminate)
         try:
@@ -52,6 +57,12 @@ def run_loop(work: Coroutine[Any, Any, T]) -> T:
             raise
 
     return asyncio.run(guarded())
+
+
+def _collect_again() -> None:
+    """Look for garbage from now on, but not among what was loaded."""
+    gc.freeze()
+    gc.enable()
 
 
 def with_store(

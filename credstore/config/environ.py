@@ -126,8 +126,10 @@ def _check_typos(environ: Environ, registry: Registry) -> None:
 
     Others are ignored, as what other programs and Kubernetes set.
     """
-    known = {field.upper() for row in registry.rows() for field in held_by(row.config_class)}
-    known |= {"URL", "PROVIDER", "STORES"}
+    known = {"URL", "PROVIDER", "STORES"}
+    if all(name.removeprefix(PREFIX) in known for name in environ if name.startswith(PREFIX)):
+        return  # As usual; the settings of all clouds need not be loaded.
+    known |= {field.upper() for row in registry.rows() for field in held_by(row.config_class)}
     for name in environ:
         word = name.removeprefix(PREFIX)
         if name.startswith(PREFIX) and word not in known and not _OF_SERVICE.fullmatch(word):

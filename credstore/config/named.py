@@ -19,7 +19,6 @@ import difflib
 import os
 import re
 import stat
-import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import cast
@@ -66,6 +65,8 @@ def read_stores(path: Path) -> Mapping[str, Mapping[str, object]]:
         StorageConfigurationError: It cannot be read, is not TOML, has something other than stores, or keys
             that others can read.
     """
+    import tomllib
+
     try:
         with path.open("rb") as file:
             mode = os.fstat(file.fileno()).st_mode

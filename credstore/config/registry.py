@@ -20,6 +20,7 @@ Levels = tuple[tuple[str, ...], ...]
 """Environment variables of one field, strongest level first; see `variables.levels_of`."""
 
 _CONFIGS = "credstore.config.stores"
+_LOCAL = "credstore.config.local"
 _PROVIDERS = "credstore.provider.presets"
 _S3 = "credstore.drivers.s3.driver:S3Driver"
 _KEYS = {"access_key_id": "example", "secret_access_key": "example"}
@@ -106,7 +107,7 @@ CLOUDS: tuple[Cloud, ...] = (
     Cloud(
         name="local",
         aliases=("file",),
-        config=f"{_CONFIGS}:LocalConfig",
+        config=f"{_LOCAL}:LocalConfig",
         driver="credstore.drivers.local.driver:LocalDriver",
         provider=f"{_PROVIDERS}:LocalStorageProvider",
         url="file:///path",
@@ -115,7 +116,7 @@ CLOUDS: tuple[Cloud, ...] = (
     ),
     Cloud(
         name="memory",
-        config=f"{_CONFIGS}:MemoryConfig",
+        config=f"{_LOCAL}:MemoryConfig",
         driver="credstore.drivers.memory:MemoryDriver",
         provider=f"{_PROVIDERS}:MemoryStorageProvider",
         url="memory://name[/prefix]",

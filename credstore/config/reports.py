@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import NoReturn, TypeAlias, cast
 
 from credstore.arguments import typed
-from credstore.config.chained import located_once
 from credstore.config.settings import CommonConfig, StatedConfig
 from credstore.driver.capability_report import (
     LARGEST_REPORT,
@@ -167,11 +166,13 @@ def place_of(config: CommonConfig) -> tuple[str, tuple[str, ...]]:
     Raises:
         StorageConfigurationError: A profile of the AWS configuration decides, and leads nowhere.
 
-    >>> from credstore.config.stores import LocalConfig
+    >>> from credstore.config.local import LocalConfig
     >>> place_of(LocalConfig(path="/srv/proofs", prefix="team/a"))
     ('local', ('/srv/proofs',))
     """
     if config.place_is_open:
+        from credstore.config.chained import located_once  # Loads the settings of clouds.
+
         config = located_once(config)
     endpoint, name = getattr(config, "resolved_endpoint", ""), getattr(config, "bucket", "")
     found = _OF_AWS.fullmatch(endpoint)

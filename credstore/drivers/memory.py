@@ -15,8 +15,8 @@ from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
 from secrets import token_bytes
 
+from credstore.config.local import MemoryConfig
 from credstore.config.reports import said_of
-from credstore.config.stores import MemoryConfig
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
 from credstore.driver.reader import ObjectReader

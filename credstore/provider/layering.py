@@ -20,10 +20,6 @@ from credstore.driver.values import Collected
 from credstore.errors import StorageInvalidRequestError
 from credstore.provider.provider import StorageProvider
 from credstore.provider.stored_form import session_of
-from credstore.strategies.cached.driver import cached_driver
-from credstore.strategies.dedup.driver import dedup_driver
-from credstore.strategies.prefixed import prefixed
-from credstore.strategies.read_only import only_read
 
 
 def layered(driver: Driver, config: CommonConfig) -> Driver:
@@ -36,10 +32,18 @@ def layered(driver: Driver, config: CommonConfig) -> Driver:
     Raises:
         StorageConfigurationError: The prefix leaves too little of the store's keys.
     """
-    driver = prefixed(driver, config.prefix)
+    # Each is loaded where it is asked for: most stores are used as they are.
+    if config.prefix:
+        from credstore.strategies.prefixed import prefixed
+
+        driver = prefixed(driver, config.prefix)
     if config.dedup:
+        from credstore.strategies.dedup.driver import dedup_driver
+
         driver = dedup_driver(driver)
     if config.cache is not None:
+        from credstore.strategies.cached.driver import cached_driver
+
         driver = cached_driver(
             driver,
             Path(config.cache),
@@ -47,7 +51,11 @@ def layered(driver: Driver, config: CommonConfig) -> Driver:
             max_size=config.cache_size,
             max_age=config.cache_max_age,
         )
-    return only_read(driver) if config.read_only else driver
+    if config.read_only:
+        from credstore.strategies.read_only import only_read
+
+        driver = only_read(driver)
+    return driver
 
 
 @typed
@@ -81,6 +89,8 @@ def cached(
     space = _space(session.config, session.name)
     if session.members:  # Which stores they are is part of what is cached.
         space += "".join(_space(each, label) for label, each in session.members.items())
+    from credstore.strategies.cached.driver import cached_driver
+
     driver = cached_driver(
         session.driver, Path(local), space=space, max_size=max_size, max_age=float(max_age)
     )

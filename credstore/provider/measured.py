@@ -3,21 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 from credstore.config.settings import CommonConfig
 from credstore.metrics import ProviderMetrics
-from credstore.prices.plan import (
-    MONTH,
-    PART_SIZE,
-    Bill,
-    Explanation,
-    Facts,
-    Verb,
-    billed,
-    explained,
-    together,
-)
 from credstore.provider.session import Session
+
+if TYPE_CHECKING:  # Prices are loaded when one is asked for.
+    from credstore.prices.plan import Bill, Explanation, Facts, Verb
 
 _READING = ("retrieve", "open")
 
@@ -38,7 +31,7 @@ class MeasuredVerbs:
         return self._session.lifetime.metrics.snapshot()
 
     def explain(
-        self, verb: Verb, size: int, *, storage_class: str | None = None, days: float = MONTH
+        self, verb: Verb, size: int, *, storage_class: str | None = None, days: float = 30.0
     ) -> Explanation:
         """Which requests an operation makes, and what it costs by the list prices of `credstore.prices`.
 
@@ -46,7 +39,7 @@ class MeasuredVerbs:
             verb: "store", "retrieve", "get_metadata", "exists", "delete", "copy" or "list".
             size: Stored bytes of the object; for "list", the number of objects.
             storage_class: Of what is written; the store's default unless given.
-            days: How long what is written is kept.
+            days: How long what is written is kept; a month unless given.
 
         Returns:
             The plan and the bill in US dollars. A cost is None where no price could be confirmed; `price` has
@@ -57,6 +50,8 @@ class MeasuredVerbs:
 
         Cost: no request.
         """
+        from credstore.prices.plan import explained
+
         found = explained(self._facts(), verb, size, storage_class=storage_class, days=days)
         members = self._session.members
         if len(members) > 1:
@@ -74,6 +69,8 @@ class MeasuredVerbs:
 
         Cost: no request.
         """
+        from credstore.prices.plan import billed, together
+
         meters = self._session.meters
         if meters:
             configs = self._session.members
@@ -96,6 +93,8 @@ class MeasuredVerbs:
 
 def facts_of(config: CommonConfig, label: str) -> Facts:
     """What a plan needs to know of a store."""
+    from credstore.prices.plan import PART_SIZE, Facts
+
     return Facts(
         cloud=config.cloud,
         label=label,

@@ -9,30 +9,41 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from dataclasses import fields
-from typing import Any, Generic, TypeVar, Unpack, cast
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, Unpack, cast
 
 from credstore.arguments import typed_class
-from credstore.config.azure import AzureConfig
 from credstore.config.field_types import fields_with
-from credstore.config.gcs import GcsConfig
+from credstore.config.local import LocalConfig, MemoryConfig
 from credstore.config.registry import CLOUDS, Cloud, Registry, loaded
 from credstore.config.settings import CommonConfig
-from credstore.config.stores import (
-    BackblazeConfig,
-    LocalConfig,
-    MemoryConfig,
-    R2Config,
-    S3CompatibleConfig,
-    S3Config,
-    SpacesConfig,
-    WasabiConfig,
-)
 from credstore.driver.contract import Driver
-from credstore.drivers.s3.options import S3PutOptions as S3PutOptions  # noqa: PLC0414 - re-exported
 from credstore.errors import StorageConfigurationError
 from credstore.provider.layering import layered
 from credstore.provider.provider import StorageProvider
 from credstore.provider.session import ProviderOptions
+
+if TYPE_CHECKING:  # A local store needs no settings of clouds.
+    from credstore.config.azure import AzureConfig  # noqa: F401 - named below, as text
+    from credstore.config.gcs import GcsConfig  # noqa: F401
+    from credstore.config.stores import (  # noqa: F401
+        BackblazeConfig,
+        R2Config,
+        S3CompatibleConfig,
+        S3Config,
+        SpacesConfig,
+        WasabiConfig,
+    )
+    from credstore.drivers.s3.options import S3PutOptions as S3PutOptions  # noqa: PLC0414 - re-exported
+else:
+
+    def __getattr__(name: str) -> object:
+        """The options of S3's driver, when they are asked for."""
+        if name != "S3PutOptions":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from credstore.drivers.s3.options import S3PutOptions
+
+        return S3PutOptions
+
 
 C = TypeVar("C", bound=CommonConfig)
 
@@ -64,35 +75,35 @@ class NamedProvider(StorageProvider, Generic[C]):
         super().__init__(_driver_of(row, config), config, **options)
 
 
-class S3StorageProvider(NamedProvider[S3Config]):
+class S3StorageProvider(NamedProvider["S3Config"]):
     """AWS S3. Without keys in the configuration, AWS's own credential chain is used (extra `aws`)."""
 
 
-class R2StorageProvider(NamedProvider[R2Config]):
+class R2StorageProvider(NamedProvider["R2Config"]):
     """Cloudflare R2, at the account's own endpoint."""
 
 
-class SpacesStorageProvider(NamedProvider[SpacesConfig]):
+class SpacesStorageProvider(NamedProvider["SpacesConfig"]):
     """DigitalOcean Spaces."""
 
 
-class WasabiStorageProvider(NamedProvider[WasabiConfig]):
+class WasabiStorageProvider(NamedProvider["WasabiConfig"]):
     """Wasabi."""
 
 
-class BackblazeStorageProvider(NamedProvider[BackblazeConfig]):
+class BackblazeStorageProvider(NamedProvider["BackblazeConfig"]):
     """Backblaze B2, through its S3 interface."""
 
 
-class S3CompatibleStorageProvider(NamedProvider[S3CompatibleConfig]):
+class S3CompatibleStorageProvider(NamedProvider["S3CompatibleConfig"]):
     """MinIO, Ceph, or another server that speaks S3, at a given endpoint."""
 
 
-class AzureStorageProvider(NamedProvider[AzureConfig]):
+class AzureStorageProvider(NamedProvider["AzureConfig"]):
     """Azure Blob Storage. Without a key or token in the configuration, Entra ID is used (extra `azure`)."""
 
 
-class GoogleCloudStorageProvider(NamedProvider[GcsConfig]):
+class GoogleCloudStorageProvider(NamedProvider["GcsConfig"]):
     """Google Cloud Storage. Credentials are those of google-auth's chain unless given (extra `gcs`)."""
 
 

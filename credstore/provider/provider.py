@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
 from datetime import UTC, datetime
 from types import TracebackType
-from typing import Self, Unpack, overload
+from typing import TYPE_CHECKING, Self, Unpack, overload
 
 from credstore.arguments import typed_class
 from credstore.causes import raise_explained
@@ -54,10 +54,8 @@ from credstore.provider.bulk import delete_keys
 from credstore.provider.call import Call
 from credstore.provider.copying import copied, move_object, plan_copy
 from credstore.provider.dictionaries import checked_name, stored_dictionaries
-from credstore.provider.erasing import erased_errors, forget_key
 from credstore.provider.fetching import FetchingVerbs
 from credstore.provider.keeping import KeepingVerbs
-from credstore.provider.key_rotation import rotation_of
 from credstore.provider.links import (
     LinkOptions,
     granted,
@@ -72,7 +70,6 @@ from credstore.provider.scanning import scan_own
 from credstore.provider.session import ProviderOptions, Session, deadline_for
 from credstore.provider.sources import body_of
 from credstore.provider.streaming import Opening
-from credstore.provider.upload_forms import UploadFormOptions, make_upload_form
 from credstore.provider.validation import (
     check_count,
     check_flag,
@@ -82,6 +79,9 @@ from credstore.provider.validation import (
     checked_version,
 )
 from credstore.provider.write import finish_write, planned
+
+if TYPE_CHECKING:
+    from credstore.provider.upload_forms import UploadFormOptions
 
 
 @typed_class
@@ -467,6 +467,8 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
         """
         with self._session.call("batch_delete", None, mutation=True) as call:
             check_flag("all_versions", all_versions)
+            from credstore.provider.erasing import erased_errors
+
             erase = erased_errors if all_versions else None
             result = await delete_keys(self._session, keys, call, erase=erase)
             call.attributes.update(deleted=len(result.deleted), failed=len(result.failed))
@@ -779,6 +781,8 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
             check_prefix(prefix, self.capabilities.max_key_size)
             check_count("concurrency", concurrency)
             check_progress(progress)
+            from credstore.provider.key_rotation import rotation_of
+
             rotation = rotation_of(self._session, concurrency=concurrency)
             return await rotation.run(prefix, None if progress is None else call.watching(progress))
 
@@ -806,6 +810,8 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
         """
         with self._session.call("forget_key", key, mutation=True):
             self._session.check_key(key)
+            from credstore.provider.erasing import forget_key
+
             return await forget_key(self._session, key)
 
     async def get_signed_url(
@@ -875,6 +881,8 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
         Source: S3 API "Browser-based uploads using POST"; Google's XML API "POST Object".
         """
         with self._session.call("get_upload_form", key):
+            from credstore.provider.upload_forms import make_upload_form
+
             return await make_upload_form(self._session, key, prefix, max_size, options)
 
     def get_url(self, key: str) -> str:

@@ -12,7 +12,6 @@ from dataclasses import replace
 from functools import partial
 from typing import Any, NamedTuple, TypedDict, Unpack
 
-from credstore.config.chained import located_once
 from credstore.config.registry import option_names
 from credstore.config.settings import CommonConfig
 from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections
@@ -26,7 +25,6 @@ from credstore.metrics import Meter
 from credstore.model import NOTHING
 from credstore.observe import Observer
 from credstore.provider.call import Call, Lifetime
-from credstore.provider.detached_keys import DetachedKeys
 from credstore.provider.dictionaries import Dictionaries
 from credstore.provider.validation import (
     check_count,
@@ -157,7 +155,7 @@ class Session:
     @property
     def region(self) -> str | None:
         """Region of the store, where it has one; once it was used, the one that its profile names."""
-        return (located_once(self.config) if self.config.place_is_open else self.config).resolved_region
+        return (_located(self.config) if self.config.place_is_open else self.config).resolved_region
 
     @property
     def capabilities(self) -> Capabilities:
@@ -286,6 +284,8 @@ class Session:
 
     def _with_detached_keys(self, policy: ClientSide, timeout: float | None = None) -> ClientSide:
         """The same policy with a key ring that also finds wrapped keys kept in the store."""
+        from credstore.provider.detached_keys import DetachedKeys
+
         keys = DetachedKeys(
             policy.keyring,
             self.internal,
@@ -296,7 +296,13 @@ class Session:
 
 
 def _public_url(config: CommonConfig) -> PublicUrl:
-    return public_url(config, partial(located_once, config) if config.place_is_open else None)
+    return public_url(config, partial(_located, config) if config.place_is_open else None)
+
+
+def _located(config: CommonConfig) -> CommonConfig:
+    from credstore.config.chained import located_once  # Loads what reads the AWS configuration.
+
+    return located_once(config)
 
 
 def deadline_for(timeout: float, size: int | None = 0) -> float | None:

@@ -9,35 +9,16 @@ from __future__ import annotations
 import difflib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TypedDict, cast
+from typing import cast
 
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError
 from credstore.prices.plan import MONTH, Facts
 from credstore.strategies.balanced.driver import BalancedDriver
 from credstore.strategies.fastest.driver import FastestDriver
+from credstore.strategies.options import MultiOptions
 from credstore.strategies.priced.driver import PricedDriver
 from credstore.strategies.redundant.driver import RedundantDriver
-
-
-class MultiOptions(TypedDict, total=False):
-    """What can be said about a strategy; each takes only what has a meaning for it.
-
-    Attributes:
-        write_quorum: REDUNDANT and PERFORMANCE_OPTIMIZED: number of stores that have to have a write before
-            it returns; a majority unless given.
-        read_quorum: The same: number of stores that have to answer a read; as few as `write_quorum` permits
-            unless given.
-        weights: LOAD_BALANCED: one number for each store, how much of all objects it gets; equal unless
-            given.
-        days: COST_OPTIMIZED: number of days that objects are kept, which decides where they cost least; 30
-            unless given.
-    """
-
-    write_quorum: int
-    read_quorum: int
-    weights: Sequence[float]
-    days: float
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ __all__ = [
 ]
 
 
+_HOMES = {"VerifiedTransfer": "evidence", "Under": "ends", "Alone": "ends"}
+
 if not TYPE_CHECKING:  # So that a wrong name is an error for type checkers too.
 
     def __getattr__(name: str) -> object:
@@ -56,7 +58,7 @@ if not TYPE_CHECKING:  # So that a wrong name is an error for type checkers too.
         if name not in __all__:
             raise AttributeError(f"module 'credstore.transfer' has no attribute {name!r}")
         home = "values" if name[0].isupper() else "calls"
-        home = "evidence" if name == "VerifiedTransfer" else home
+        home = _HOMES.get(name, home)
         value: object = getattr(import_module(f"credstore.transfer.{home}"), name)
         globals()[name] = value
         return value

@@ -7,10 +7,12 @@ from dataclasses import dataclass, field
 from os import PathLike
 from typing import Literal, TypeAlias, TypedDict
 
-from credstore.arguments import typed_request
 from credstore.errors import StorageError, StorageInvalidRequestError
 from credstore.model import StoreOptions
-from credstore.provider.provider import StorageProvider
+from credstore.transfer.ends import Alone as Alone  # noqa: PLC0414 - re-exported
+from credstore.transfer.ends import Links as Links  # noqa: PLC0414 - re-exported
+from credstore.transfer.ends import Place as Place  # noqa: PLC0414 - re-exported
+from credstore.transfer.ends import Under as Under  # noqa: PLC0414 - re-exported
 from credstore.transfer.plan import Basis, Overwrite
 
 SHOWN = 1000
@@ -21,41 +23,6 @@ EventKind: TypeAlias = Literal[
 ]  # fmt: skip
 TROUBLE: frozenset[EventKind] = frozenset({"refused", "failed", "changed", "left"})
 """Kinds of event after which a transfer is not complete."""
-
-
-@typed_request
-@dataclass(frozen=True, slots=True)
-class Under:
-    """All objects of a store whose keys begin with a prefix, as a place to transfer from or to.
-
-    Attributes:
-        provider: The store; not closed here.
-        prefix: The beginning of the keys, left out of the names; "" for all. A folder ends with a slash.
-    """
-
-    provider: StorageProvider
-    prefix: str = ""
-
-
-@typed_request
-@dataclass(frozen=True, slots=True)
-class Alone:
-    """One object or file, as a place to transfer from.
-
-    Attributes:
-        place: Where it is.
-        name: Its name there.
-        called: Its name at the destination; the last part of `name` unless given.
-    """
-
-    place: StorageProvider | Under | PathLike[str]
-    name: str
-    called: str = ""
-
-
-Links: TypeAlias = Literal["skip", "follow", "error"]
-Place: TypeAlias = StorageProvider | Under | Alone | PathLike[str]
-"""A store, part of one, one object, or a folder of plain files."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

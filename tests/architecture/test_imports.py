@@ -43,6 +43,51 @@ def test_explicit_keys_need_no_aws_library():
     assert not loaded(code) & {"botocore", "aiobotocore", "boto3"}
 
 
+NEEDED = {
+    "arguments", "causes", "cli", "concurrency", "config", "driver", "drivers", "encryption", "error_codes",
+    "errors", "extras", "factory", "files", "forks", "hashing", "keyring", "links", "metrics", "model", "observe",
+    "pipeline", "proofs", "provider", "quick", "strategies", "times", "transfer", "wire",
+}  # fmt: skip
+"""Parts of credstore of which `credstore ls` of a local store loads something."""
+IN_PART = {
+    "cli": {"commands", "errors", "exits", "main", "options", "output", "places", "runner"},
+    "cli.commands": {"ls"},
+    "drivers": {"local"},
+    "proofs": {"format"},
+    "proofs.format": {"errors"},
+    "strategies": {"options"},
+    "transfer": {"ends"},
+    "wire": {"proxy", "tally", "urls", "waiting"},
+}
+"""Of these parts, which modules."""
+CLOUDS = {"azure", "gcs", "stores", "chained"}
+
+
+def test_a_short_command_loads_what_it_needs_and_nothing_else(tmp_path):
+    """What it takes to start is what is loaded; `benchmarks/start.py` has the time."""
+    code = f"import sys\nfrom credstore.cli.main import run\nrun(['--store', {tmp_path.as_uri()!r}, 'ls'])\n"
+    show = "import json\nprint(json.dumps([name for name in sys.modules if name.startswith('credstore.')]))"
+    done = subprocess.run(
+        [sys.executable, "-c", code + show], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    names = {name.removeprefix("credstore.") for name in json.loads(done.stdout)}
+    assert {name.partition(".")[0] for name in names} <= NEEDED
+    for part, modules in IN_PART.items():
+        inside = {
+            name.removeprefix(f"{part}.").partition(".")[0] for name in names if name.startswith(f"{part}.")
+        }
+        assert inside <= modules, part
+    assert not {f"config.{each}" for each in CLOUDS} & names
+    assert loaded(code) <= {
+        *sys.stdlib_module_names,
+        "credstore",
+        "click",
+        "zstandard",
+        "isal",
+        *loaded("pass"),
+    }
+
+
 LATE = {
     "cryptography",
     "rfc8785",

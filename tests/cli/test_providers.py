@@ -48,7 +48,7 @@ def test_a_plug_in_is_a_store_of_the_command_line_too(cli, monkeypatch):
             )
 
     found = lambda **given: [Plugin] if given.get("name", "acme") == "acme" else []  # noqa: E731
-    monkeypatch.setattr("credstore.factory.entry_points", found)
+    monkeypatch.setattr("importlib.metadata.entry_points", found)
     assert cli("--store", "acme:", "ls").out == ""
 
 

@@ -21,7 +21,7 @@ from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import human_size, print_json, print_table, printable, say
 from credstore.cli.runner import run_loop
-from credstore.config.stores import LocalConfig
+from credstore.config.local import LocalConfig
 from credstore.edge.server import listen, serve_links
 from credstore.model import StorageResult
 

@@ -19,6 +19,7 @@ import mimetypes
 import os
 from dataclasses import dataclass, fields
 from datetime import datetime
+from functools import cache
 from typing import Any, NamedTuple, Self, cast, get_args
 
 from credstore.driver.retention import NOT_RETAINED, keeps
@@ -43,8 +44,6 @@ from credstore.model import Retention
 FORMAT = 2
 _PIECE = 1024 * 1024
 _DIGEST_SIZE = 32
-_TYPES = mimetypes.MimeTypes(filenames=())
-"""Python's own table: the machine's would make the result differ from host to host."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -210,7 +209,7 @@ def _damaged() -> StorageIntegrityError:
 
 def foreign(key: str) -> Attributes:
     """The attributes of a file that another tool wrote: a content type guessed from its name."""
-    guessed, encoding = _TYPES.guess_type(key.rpartition("/")[2], strict=False)
+    guessed, encoding = _types().guess_type(key.rpartition("/")[2], strict=False)
     headers = ContentHeaders(content_type=guessed) if guessed and not encoding else NO_HEADERS
     return Attributes(key=key, write_id=None, digest=None, headers=headers, metadata={}, system={}, tags={})
 
@@ -437,3 +436,9 @@ def file_digest(fd: int) -> str:
         digest.update(part)
         offset += len(part)
     return digest.hexdigest()
+
+
+@cache
+def _types() -> mimetypes.MimeTypes:
+    """Python's own table: the machine's would make the result differ from host to host."""
+    return mimetypes.MimeTypes(filenames=())

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
+from credstore.config.local import LocalConfig
 from credstore.config.reports import said_of
-from credstore.config.stores import LocalConfig
 from credstore.driver.retention import NOT_RETAINED
 from credstore.driver.signed_links import METHODS
 from credstore.driver.stated import MAY_LACK, restated

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from functools import partial
 from typing import ParamSpec, TypeVar
 
-from credstore.config.stores import LocalConfig
+from credstore.config.local import LocalConfig
 from credstore.driver import refusals
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard

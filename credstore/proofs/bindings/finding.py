@@ -33,9 +33,8 @@ from credstore.proofs.format.ids import is_proof_id
 from credstore.proofs.format.manifest_links import MANIFEST_TYPE, manifest_options
 from credstore.proofs.format.record import SoftBinding
 from credstore.proofs.store.layout import PREFIX
-from credstore.proofs.store.model import Proof
-from credstore.proofs.store.model import IssueOptions
-    from credstore.proofs.store.proof_store import ProofStore
+from credstore.proofs.store.model import IssueOptions, Proof
+from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
 
 NEAR = 40
