@@ -53,7 +53,7 @@ def measure(scale: Scale) -> Results:
 
 async def work(part: str, urls: list[str], count: int) -> dict[str, float]:
     """Figures of one part."""
-    return await (_reads(count) if part == "reads" else _writes(urls, count))
+    return await (_reads(count) if part == "reads" else _writes(urls))
 
 
 async def _turns(
@@ -102,7 +102,7 @@ class _Slow(MemoryDriver):
         return await super().put(request)
 
 
-async def _writes(urls: list[str], count: int) -> dict[str, float]:
+async def _writes(urls: list[str]) -> dict[str, float]:
     def member(url: str) -> S3Driver:
         keys = {"access_key_id": "a", "secret_access_key": Secret("s")}
         return S3Driver(S3CompatibleConfig(bucket=BUCKET, endpoint=url, **keys))
@@ -114,13 +114,14 @@ async def _writes(urls: list[str], count: int) -> dict[str, float]:
 
     async def to_three(number: int) -> None:
         await three.store(f"k{number % KEYS}", data)
-        await several.settled()  # The third one's part is paid for, too.
+        if number % KEYS == KEYS - 1:
+            await several.settled()  # The third one's part is paid for, too.
 
     for number in range(2 * KEYS):
         await one.store(f"k{number % KEYS}", data)
         await to_three(number)
     calls = {"CPU, one": lambda number: one.store(f"k{number % KEYS}", data), "CPU, three": to_three}
-    found = await _turns(calls, max(20, count // 20), turns=11)
+    found = await _turns(calls, KEYS, turns=11)
     await one.aclose()
     await three.aclose()
     return found | await _waits()

@@ -102,11 +102,11 @@ class Keeper:
             folder: For the socket; its path is short.
             name: Of the store.
             build: Makes the driver that the process serves; it is sent there.
-            dying: Whether the process dies at every third write, before or after it in turn.
+            dying: Whether the process dies at its third write, before or after it in turn, six times.
         """
         self.path = folder / f"{name}.socket"
         self._build = build
-        self._ways = (lambda number: ("before", "after")[number % 2]) if dying else lambda number: ""
+        self._ways = ["before", "after"] * 3 if dying else []
         self.life = 0
         self._stack: ExitStack | None = None
         self._turn = asyncio.Lock()
@@ -116,7 +116,7 @@ class Keeper:
         self.kill()
         self.path.unlink(missing_ok=True)
         self._stack = ExitStack()
-        way = self._ways(self.life)
+        way = self._ways[self.life] if self.life < len(self._ways) else ""
         self.life += 1
         running = self._stack.enter_context(child(serve, str(self.path), self._build, way))
         assert running.pipe.recv() == "listening"
