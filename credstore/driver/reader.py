@@ -210,7 +210,13 @@ class ObjectReader(Generic[I]):
         Raises:
             StorageIntegrityError: As `read`.
         """
-        self._content = await self.read()
+        content = self._content
+        if content and len(content) <= LOOP_BUDGET and self._close is None and not self._closed:
+            self._content = self._checked_at_once(content)
+            if self._count is not None:
+                self._counted()
+        else:
+            self._content = await self.read()
         self._chunks = self._generator = self._digest = self._close = None
         self._done, self._closed = 0, False
 

@@ -1,4 +1,4 @@
-"""Every strategy over several stores keeps the contract while one of them dies at every third write.
+"""Every strategy over several stores keeps the contract while one of them dies at its third write, six times.
 
 That one is a local store in a process of its own. It dies with SIGKILL, in turn before it has written anything
 and after it has written all, and is started again by the next call.

@@ -102,11 +102,11 @@ class Keeper:
             folder: For the socket; its path is short.
             name: Of the store.
             build: Makes the driver that the process serves; it is sent there.
-            dying: Whether the process dies at every third write, before or after it in turn.
+            dying: Whether the process dies at its third write, before or after it in turn, six times.
         """
         self.path = folder / f"{name}.socket"
         self._build = build
-        self._ways = (lambda number: ("before", "after")[number % 2]) if dying else lambda number: ""
+        self._ways = ["before", "after"] * 3 if dying else []
         self.life = 0
         self._stack: ExitStack | None = None
         self._turn = asyncio.Lock()
@@ -116,7 +116,7 @@ class Keeper:
         self.kill()
         self.path.unlink(missing_ok=True)
         self._stack = ExitStack()
-        way = self._ways(self.life)
+        way = self._ways[self.life] if self.life < len(self._ways) else ""
         self.life += 1
         running = self._stack.enter_context(child(serve, str(self.path), self._build, way))
         assert running.pipe.recv() == "listening"
@@ -189,8 +189,8 @@ class Distant:
     """Speaks to such a process.
 
     With `revive` a process that has died is started again, and asked whether a write happened, so that no
-    outcome is unclear: what was not done by a dead process never will be. With `again` what was not done is
-    done once more, as the drivers of clouds do it.
+    outcome is unclear: what was not done by a dead process never will be. With `again` what was not done, or
+    may be done twice, is done again, as the drivers of clouds do it.
     """
 
     def __init__(
@@ -226,6 +226,8 @@ class Distant:
         except _LostError as error:
             if self._revive:
                 await self._keeper.revive(life)
+            if self._again and name != "put":
+                return await self._ask(name, *arguments, changes=changes, **options)
             applied = "maybe" if changes else "no"
             raise StorageConnectionError(f"{self.name} has died", applied=applied) from error
 
@@ -235,12 +237,13 @@ class Distant:
         if request.body.length not in {None, len(body)}:
             raise StorageInvalidRequestError("the body is not as long as announced", code="BODY_LENGTH")
         plain = replace(request, body=BytesBody(body), progress=None)
-        try:
-            result = await self._put(plain)
-        except StorageConnectionError as error:
-            if not self._again or error.applied != "no":
-                raise
-            result = await self._put(plain)
+        while True:
+            try:
+                result = await self._put(plain)
+                break
+            except StorageConnectionError as error:
+                if not self._again or error.applied != "no":
+                    raise
         if request.progress is not None:
             request.progress(len(body), request.body.length)
         return result

@@ -13,16 +13,18 @@ import asyncio
 import math
 import time
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 
 from credstore.concurrency import Joint, both, until_done
 from credstore.driver.contract import Driver
 from credstore.driver.values import READ_ALL, ObjectInfo, ReadOptions, StoredReader
-from credstore.errors import StorageError
+from credstore.errors import StorageError, StorageIntegrityError
+from credstore.strategies.fastest.watch import Watch
 from credstore.strategies.health import Member, is_wrong_request
 from credstore.strategies.latencies import Latencies
 from credstore.strategies.redundant.driver import LIFETIME, PATIENCE, RedundantDriver
 from credstore.strategies.redundant.plan import JOURNAL, TOMBS, View, alone
-from credstore.strategies.redundant.reading import Found, Opened
+from credstore.strategies.redundant.reading import VERIFIED, Found, Opened
 from credstore.wire.hedge import Hedging
 
 FRESH = 10.0
@@ -75,6 +77,7 @@ class FastestDriver(RedundantDriver):
         self._name = "fastest"
         self._latencies = [Latencies() for _ in members]
         self._hedging = Hedging()
+        self._slow = Watch()
         self._reads_done = 0
         self._ordered: list[Member] = []
         self._order_holds = 0
@@ -100,20 +103,24 @@ class FastestDriver(RedundantDriver):
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the object at the fastest member; see `RedundantDriver.get`."""
         self._begin_read(key, options)
-        if options.if_match is None and await self._one_is_enough():
+        if options.if_match is None and (
+            not self._missed if self._is_fresh() else await self._one_is_enough()
+        ):
             options.check_range()
             opened = await self._fastest(key, options)
             if opened is not None:
                 found = self._found(opened.view)
                 if found is not None:
-                    return await self._reads.served(key, options, found, opened)
+                    return await self._served(key, options, found, opened)
                 await opened.aclose()
         return await super().get(key, options)
 
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""
         self._begin_read(key, options)
-        if options.if_match is None and await self._one_is_enough():
+        if options.if_match is None and (
+            not self._missed if self._is_fresh() else await self._one_is_enough()
+        ):
             options.check_range()
             member = self._order()[0]
             try:
@@ -128,6 +135,22 @@ class FastestDriver(RedundantDriver):
                 if found is not None:
                     return found.info
         return await super().head(key, options)
+
+    async def _served(self, key: str, options: ReadOptions, found: Found, opened: Opened) -> StoredReader:
+        """The bytes of the member that opened the object; of what is small in the shortest way."""
+        reader = opened.reader
+        if reader is None or reader.length is None or reader.length > VERIFIED:
+            return await self._reads.served(key, options, found, opened)
+        try:
+            await reader.hold()
+        except StorageError as error:
+            if isinstance(error, StorageIntegrityError):
+                self._reads.suspect(opened.view, found.info)
+            reader = await super().get(key, options)
+            reader.info = replace(reader.info, degraded=True)
+            return reader
+        reader.info = found.info
+        return reader
 
     def _found(self, view: View) -> Found | None:
         """What one member shows; None where that proves nothing."""
@@ -181,7 +204,7 @@ class FastestDriver(RedundantDriver):
                 won = True
                 me.cancel()
 
-        timer = asyncio.get_running_loop().call_later(delay, join)
+        self._slow.watch(join, delay)
         try:
             return await order[0].ask(self._open, order[0], key, options)
         except asyncio.CancelledError:
@@ -193,7 +216,7 @@ class FastestDriver(RedundantDriver):
             return found
         finally:
             ended = True
-            timer.cancel()
+            self._slow.forget(join)
             if second is not None:
                 await self._give_up(second)
 
@@ -228,10 +251,13 @@ class FastestDriver(RedundantDriver):
             order.insert(0, order.pop(at))
         return order
 
+    def _is_fresh(self) -> bool:
+        """Whether the journal and the tombstones were looked at lately."""
+        return self._clock() - self._looked_at < FRESH
+
     async def _one_is_enough(self) -> bool:
-        """Whether nothing is known to be missed by any member."""
-        if self._clock() - self._looked_at >= FRESH:
-            await self._joint.result("", self._look)
+        """Whether nothing is known to be missed by any member; looks at it again."""
+        await self._joint.result("", self._look)
         return not self._missed
 
     async def _look(self) -> None:

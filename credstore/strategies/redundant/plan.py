@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 from credstore.driver.internal import MISSED, TOMBSTONES, internal_key
 from credstore.driver.values import Capabilities, ObjectInfo
@@ -116,17 +117,16 @@ def check_key(key: str) -> None:
     Raises:
         StorageInvalidKeyError: It is one.
     """
-    for own in OWN:
-        if key.startswith(own):
-            raise StorageInvalidKeyError(
-                f"a redundant store keeps {own!r} for itself; choose another key",
-                code=ErrorCode.RESERVED_KEY,
-                key=key,
-            )
+    if key.startswith(OWN):
+        own = next(own for own in OWN if key.startswith(own))
+        raise StorageInvalidKeyError(
+            f"a redundant store keeps {own!r} for itself; choose another key",
+            code=ErrorCode.RESERVED_KEY,
+            key=key,
+        )
 
 
-@dataclass(frozen=True, slots=True)
-class View:
+class View(NamedTuple):
     """A member's definite response about one key.
 
     Attributes:
@@ -150,8 +150,7 @@ class View:
         return None if self.info is None else stamp_of(self.info)
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(NamedTuple):
     """What the members say together.
 
     Attributes:

@@ -13,8 +13,9 @@ from __future__ import annotations
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
+from typing import NamedTuple
 
 from credstore.concurrency import both
 from credstore.driver.reader import ObjectReader
@@ -42,8 +43,7 @@ _ATTEMPTS = 3
 _KEPT = 4096
 
 
-@dataclass(frozen=True, slots=True)
-class Opened:
+class Opened(NamedTuple):
     """A member's answer to a read, perhaps with its bytes.
 
     Attributes:
@@ -60,8 +60,7 @@ class Opened:
             await self.reader.aclose()
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """What a read found.
 
     Attributes:
@@ -195,7 +194,7 @@ class Reads:
 
     def issued(self, key: str, etag: str | None, stamp: Stamp) -> None:
         """Remember which version an etag names, for when the member that gave it is gone."""
-        if etag is not None:
+        if etag is not None and self._issued.get((key, etag)) != stamp:
             self._issued[key, etag] = stamp
             if len(self._issued) > _KEPT:
                 self._issued.popitem(last=False)

@@ -87,7 +87,9 @@ def same_version(one: ObjectInfo, other: ObjectInfo) -> bool:
 
 def unstamped(system: Mapping[str, str] | None) -> dict[str, str]:
     """System metadata as the writer gave it, without the stamp."""
-    return {name: value for name, value in (system or {}).items() if name != STAMP}
+    kept = dict(system or {})
+    kept.pop(STAMP, None)
+    return kept
 
 
 def as_shown(info: ObjectInfo, label: str, *, degraded: bool = False) -> ObjectInfo:
@@ -98,6 +100,10 @@ def as_shown(info: ObjectInfo, label: str, *, degraded: bool = False) -> ObjectI
         label: Of the member.
         degraded: See `ObjectInfo`.
     """
+    facts = dict(vars(info))
+    facts["system"] = unstamped(info.system)
+    facts["served_by"] = label
+    facts["degraded"] = degraded
     shown = object.__new__(ObjectInfo)
-    vars(shown).update(vars(info), system=unstamped(info.system), served_by=label, degraded=degraded)
+    object.__setattr__(shown, "__dict__", facts)
     return shown

@@ -42,6 +42,28 @@ class Change(Generic[T]):
     done: dict[Member, T] = field(default_factory=dict[Member, T])
     failed: dict[Member, StorageError] = field(default_factory=dict[Member, StorageError])
     running: dict[asyncio.Future[T], Member] = field(default_factory=dict[asyncio.Future[T], Member])
+    _waiter: asyncio.Future[None] | None = None
+
+    def start(self, work: Coroutine[Any, Any, T], member: Member) -> None:
+        """Let a member make it."""
+        task = asyncio.ensure_future(work)
+        self.running[task] = member
+        task.add_done_callback(self._wake)
+
+    def _wake(self, _: asyncio.Future[T]) -> None:
+        # `asyncio.wait` does the same with two more callbacks for each task and call.
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def _ended(self) -> list[asyncio.Future[T]]:
+        """Those that have ended and were not recorded yet, one or more."""
+        while not (ended := [task for task in self.running if task.done()]):
+            self._waiter = asyncio.get_running_loop().create_future()
+            try:
+                await self._waiter
+            finally:
+                self._waiter = None
+        return ended
 
     async def wait(self) -> None:
         """Until one more member has ended.
@@ -49,8 +71,7 @@ class Change(Generic[T]):
         Raises:
             Exception: What is not a `StorageError`: of the body's source.
         """
-        ended, _ = await asyncio.wait(self.running, return_when=asyncio.FIRST_COMPLETED)
-        for task in ended:
+        for task in await self._ended():
             self._take(task)
 
     def _take(self, task: asyncio.Future[T]) -> None:
@@ -63,8 +84,7 @@ class Change(Generic[T]):
     async def rest(self) -> None:
         """Until all members have ended, whatever they raise."""
         while self.running:
-            await asyncio.wait(self.running)
-            for task in list(self.running):
+            for task in await self._ended():
                 self.end(task)
 
     def end(self, task: asyncio.Future[T]) -> None:
@@ -142,7 +162,7 @@ class Writes:
         under_way = Change[T]()
         for member in self._members:
             if member.admits():
-                under_way.running[asyncio.ensure_future(member.ask(change, member))] = member
+                under_way.start(member.ask(change, member), member)
             else:
                 under_way.failed[member] = member.left_alone()
         if self.busy[key]:
