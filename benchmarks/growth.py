@@ -27,10 +27,11 @@ WORK = {
     "list": "object",
     "stats": "object",
     "find": "call",
+    "get": "call",
     "sweep": "proof",
 }
 """What the cost of each is divided by; the cost of what it is divided by must not grow."""
-OBJECTS, PROOFS = ("store", "retrieve", "list", "stats"), ("find", "sweep")
+OBJECTS, PROOFS = ("store", "retrieve", "list", "stats"), ("find", "get", "sweep")
 STEEP = 0.3
 """Exponent from which on a line counts as steeper than its work, which is twice the cost for ten times the objects:
 logarithms stay below it, a cost that is proportional to the number of objects has 1."""
@@ -114,6 +115,11 @@ async def _proofs(provider: StorageProvider, size: int) -> dict[str, float]:
         for asset in assets:
             assert len(await store.find_by_hash(asset)) == 1
         found["find"] = watch.read()[0] / MEASURED * 1e6
+        ids = [(await store.find_by_hash(asset))[0].proof_id for asset in assets]
+        watch = Stopwatch()
+        for proof_id in ids:
+            await store.get(proof_id)
+        found["get"] = watch.read()[0] / MEASURED * 1e6
         now += timedelta(hours=2)
         watch = Stopwatch()
         report = await store.sweep_expired(grace=0)

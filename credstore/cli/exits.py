@@ -81,7 +81,7 @@ MEANINGS: dict[Exit, str] = {
     Exit.UNAVAILABLE: "unavailable, timeout, connection or rate limit; a retry may help",
     Exit.INTEGRITY: "the bytes are not those that were stored",
     Exit.CONFIGURATION: "the store's settings are missing or wrong",
-    Exit.PARTIAL: "only a part was done (rm, cp, sync, migrate; proof issue, timestamp, delete, sweep)",
+    Exit.PARTIAL: "only a part was done (rm, cp, sync, migrate; proof issue, timestamp, delete, sweep, …)",
     Exit.NOT_HONOURED: "the store does not do what is granted to it (check-provider)",
     Exit.PROOF_FORMAT: "what should be a proof is not one",
     Exit.PROOF_SIGNATURE: "no signature fits: the proof was changed, or never signed",

@@ -518,3 +518,31 @@ def test_a_trust_store_is_published_and_fetched(proof: CommandLine) -> None:
         proof("proof", "keys", "publish", "signed.json", "--key", "more.pem", code=23)
         Path("other.json").write_bytes(encode_trust_store(material.TRUST))
         proof("proof", "keys", "fetch", url, "--trust", "other.json", code=23)
+
+
+def test_a_running_credlink_is_imported(proof: CommandLine, tmp_path: Path) -> None:
+    source = tmp_path / "credlink"
+    (source / "proofs/2026/11/28").mkdir(parents=True)
+    vectors = ROOT / "tests/proofs/vectors/credlink"
+    ids = ["cbfd4ad7-52f0-433c-9240-32c13b7b8207", "a3b62e26-a776-459f-a7ec-a2be504c0432"]
+    data = (vectors / "file-api.json").read_bytes()
+    (source / f"proofs/2026/11/28/{ids[0]}.json").write_bytes(data)
+    (source / f"{ids[1]}.json").write_bytes((vectors / "encrypted.json").read_bytes())
+    Path("words").write_text("correct horse battery staple 2025\n")
+    before = sorted(source.rglob("*"))
+    bring = ("proof", "import-credlink", str(source))
+    dry = proof("--json", *bring, "--passphrase-file", "words", "--dry-run").document
+    assert (dry["read"], dry["known"], dry["dry_run"]) == (2, 0, True)
+    closed = proof(*bring, code=9)
+    assert f"did not open: {ids[1]}.json" in closed.err
+    assert "brought" in proof(*bring, "--passphrase-file", "words").out
+    again = proof(
+        "--json", "proof", "import-credlink", source.as_uri(), "--passphrase-file", "words"
+    ).document
+    assert (again["read"], again["known"]) == (2, 2)
+    assert sorted(source.rglob("*")) == before
+    Path("words").write_text("another")
+    proof(*bring, "--passphrase-file", "words", code=9)
+    Path("words").write_text("\n")
+    proof(*bring, "--passphrase-file", "words", code=2)
+    proof("proof", "import-credlink", "nowhere", code=2)

@@ -11,6 +11,7 @@ from traceback import walk_tb
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from credstore import MemoryStorageProvider
 from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.proofs.format.errors import (
@@ -23,7 +24,7 @@ from credstore.proofs.format.original import LegacyHomes, LegacyProof, derive_le
 from credstore.proofs.format.policy import unsafe_allow_unsigned
 from credstore.proofs.format.record import AssetDigest, SoftBinding
 from credstore.proofs.store.model import LegacyImport
-from tests.proofs.shelves import HOUR, Shelf
+from tests.proofs.shelves import HOUR, Shelf, dying
 
 ASSET = b"hello"
 DIGEST = hashlib.sha256(ASSET).digest()
@@ -381,5 +382,86 @@ def test_a_bomb_and_torn_gzip_are_named_and_take_no_more_memory_than_a_record():
             done = await store.import_legacy()
             assert (done.read, done.skipped, done.unopened) == (0, 0, 2)
             assert set(done.unopened_keys) == {f"{OLDEST}1.json", f"{OLDEST}2.gz"}
+
+    asyncio.run(test())
+
+
+# Brought from another store
+
+
+DAY_HOME = "proofs/2026/11/28"
+
+
+async def all_homes(provider):
+    """What the original's own code wrote, in its four homes, and what else may be there."""
+    for name, key in (
+        ("file-api.json", f"{DAY_HOME}/{IDS['file-api.json']}.json"),
+        ("file-package.json", f"{IDS['file-package.json']}.json"),
+        ("encrypted.json", f"{IDS['encrypted.json']}.json"),
+    ):
+        await provider.store(key, (WRITTEN / name).read_bytes(), compress=False)
+    oldest = gzip.compress((WRITTEN / "file-unified.json").read_bytes())
+    await provider.store(f"{OLDEST}.json", oldest, compress=False)
+    await provider.store("notes.json", b"[1]", compress=False)
+
+
+def test_records_of_all_four_homes_are_brought_and_found():
+    async def test():
+        shelf = Shelf()
+        async with MemoryStorageProvider() as source:
+            await all_homes(source)
+            before = [item async for item in source.scan("")]
+            homes = LegacyHomes(passphrase=PASSPHRASE)
+            async with shelf.open(legacy=homes) as store:
+                seen = []
+                dry = await store.import_legacy_from(
+                    source, dry_run=True, progress=lambda done, total: seen.append((done, total))
+                )
+                assert (dry.read, dry.known, dry.skipped, dry.unopened) == (4, 0, 1, 0)
+                assert seen == [(number, None) for number in range(1, 6)]
+                assert shelf.held() == []
+                done = await store.import_legacy_from(source)
+                assert done == dry
+                assert [item async for item in source.scan("")] == before
+                for name, proof_id in IDS.items():
+                    found = await store.get(proof_id, policy=unsafe_allow_unsigned())
+                    assert found.sha256.hex().startswith(HASHES[name])
+                    assert [each.proof_id for each in await store.find_legacy(found.sha256)] == [proof_id]
+                held = shelf.held()
+                again = await store.import_legacy_from(source)
+                assert (again.read, again.known) == (4, 4)
+                assert shelf.held() == held
+                # The original goes on, and writes another one.
+                await source.store(f"{IDS['file-unified.json']}.json", b'{"proofId":"x"}', compress=False)
+                assert (await store.import_legacy_from(source)).unopened == 1
+
+    asyncio.run(test())
+
+
+def test_an_import_that_stopped_is_continued_and_contradictions_are_said():
+    async def test():
+        async with MemoryStorageProvider() as source:
+            await all_homes(source)
+            homes = LegacyHomes(passphrase=PASSPHRASE)
+            for nth in range(1, 17):
+                shelf = Shelf()
+                store = shelf.open(legacy=homes)
+                store.driver.fail(nth, "before")
+                with dying():
+                    await store.import_legacy_from(source)
+                store = shelf.open(legacy=homes)
+                assert (await store.import_legacy_from(source)).read == 4
+                for proof_id in IDS.values():
+                    found = await store.get(proof_id, policy=unsafe_allow_unsigned())
+                    assert await store.find_legacy(found.sha256) == [found]
+            changed = json.loads((WRITTEN / "file-api.json").read_bytes()) | {"proofUri": "https://x.example"}
+            place = f"{DAY_HOME}/{IDS['file-api.json']}.json"
+            await source.store(place, json.dumps(changed).encode(), compress=False)
+            done = await store.import_legacy_from(source)
+            assert (done.read, done.known, done.differing_keys) == (3, 3, (place,))
+            with pytest.raises(StorageConfigurationError):
+                await shelf.open().import_legacy_from(source)
+            with pytest.raises(StorageInvalidRequestError):
+                await store.import_legacy_from("file:///tmp")
 
     asyncio.run(test())

@@ -159,12 +159,12 @@ def _read_subject(value: Json) -> Subject:
 
 
 def encode_sigstore_bundle(envelope: Envelope, key: PublicKey) -> bytes:
-    """A proof or other statement of ours as a Sigstore bundle v0.3 with the hint of its key.
+    """A proof or another statement of credstore as a Sigstore bundle v0.3 with the hint of its key.
 
     For tools that take a bundle with a public key; sigstore-python takes those with a certificate only.
 
     Args:
-        envelope: Ours; of its signatures, that of `key` goes in, since a bundle has one.
+        envelope: The statement; of its signatures, that of `key` goes in, since a bundle has one.
         key: Whose signature.
 
     Raises:

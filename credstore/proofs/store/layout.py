@@ -146,6 +146,10 @@ class Layout:
         """Where a record of the original service was found."""
         return f"{self.prefix}l/id/{proof_id[-2:]}/{proof_id}.json"
 
+    def legacy_copy(self, proof_id: str) -> str:
+        """A record of the original service that was brought here from elsewhere."""
+        return f"{self.prefix}l/record/{proof_id[-2:]}/{proof_id}"
+
     def legacy_asset(self, sha256: bytes) -> str:
         """The prefix of an asset's names among the records of the original service."""
         digest = sha256.hex()

@@ -259,9 +259,14 @@ class LegacyImport:
         unopened: What looks like a record but did not open: a wrong or missing key, a changed file, or fields
             that cannot be right.
         unopened_keys: Their keys, at most 1,000.
+        known: Records, of those read, that an earlier import has brought; nothing was written for them.
+        differing_keys: Keys of records whose id an earlier one has that says something else, at most 1,000;
+            the earlier one stays.
     """
 
     read: int
     skipped: int
     unopened: int
     unopened_keys: tuple[str, ...] = ()
+    known: int = 0
+    differing_keys: tuple[str, ...] = ()

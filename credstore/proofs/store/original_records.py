@@ -5,13 +5,15 @@ from __future__ import annotations
 import asyncio
 import re
 from collections import Counter
+from collections.abc import Awaitable, Callable
 from contextlib import aclosing
-from typing import Literal
+from functools import partial
+from typing import Literal, TypeAlias
 
 from credstore.concurrency import map_in_order
 from credstore.encryption import Secret
 from credstore.errors import StorageCodecError, StorageConfigurationError
-from credstore.model import StorageItem
+from credstore.model import Progress, StorageItem
 from credstore.pipeline.codec import decode
 from credstore.proofs.format.canonical import encode_json, parse_json
 from credstore.proofs.format.errors import ProofError, ProofFormatError
@@ -29,6 +31,7 @@ from credstore.proofs.store.evidence import AT_ONCE
 from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MARKER
 from credstore.proofs.store.model import LegacyImport
 from credstore.proofs.store.repository import ProofObjects
+from credstore.provider.provider import StorageProvider
 
 _MOST_NAMED = 1000
 _OLDEST = "proof_"
@@ -37,7 +40,9 @@ _OLDEST_KEY = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}/[^/]+/proof_[0-9]+_[^/.]+\
 """Its names below the prefix, `YYYY-MM-DD/<manifest id>/proof_<milliseconds>_<random>.<extension>`."""
 _GZIP = b"\x1f\x8b\x08"
 """RFC 1952 §2.3.1: the magic bytes, and the one method; no JSON begins like this."""
-_Outcome = Literal["read", "skipped", "unopened", "ours"]
+_Outcome = Literal["read", "known", "differing", "skipped", "unopened", "ours"]
+_Keep: TypeAlias = Callable[[str, LegacyProof, bytes], Awaitable[_Outcome]]
+"""What to do with a record: its key, what it says, and its bytes as stored."""
 
 
 class LegacyRecords:
@@ -78,22 +83,8 @@ class LegacyRecords:
         return found
 
     async def _read(self, key: str) -> LegacyProof | None:
-        data = await self._fetch(key)
+        data = await _unpacked(await self.objects.fetch(key, LARGEST_LEGACY), key)
         return None if data is None else parse_legacy(data, await self._key_for(data))
-
-    async def _fetch(self, key: str) -> bytes | None:
-        """The JSON of a record; the oldest store kept it as gzip without saying so anywhere.
-
-        Raises:
-            ProofFormatError: More bytes than a record has, or gzip that does not decompress.
-        """
-        data = await self.objects.fetch(key, LARGEST_LEGACY)
-        if data is None or not data.startswith(_GZIP):
-            return data
-        try:
-            return await asyncio.to_thread(decode, "gzip", data, max_size=LARGEST_LEGACY)
-        except StorageCodecError as error:
-            raise ProofFormatError("a record in gzip that does not decompress", key=key) from error
 
     async def _key_for(self, data: bytes) -> Secret | None:
         """The key, made from the passphrase when the first encrypted record is met."""
@@ -116,38 +107,79 @@ class LegacyRecords:
 
     async def import_all(self) -> LegacyImport:
         """Write a pointer and an index name for each record; see `ProofStore.import_legacy`."""
+
+        async def point(key: str, legacy: LegacyProof, _: bytes) -> _Outcome:
+            await self._lead(legacy, key)
+            return "read"
+
+        return await self._each(self.objects, point, None)
+
+    async def copy_all(
+        self, source: StorageProvider, *, dry_run: bool, progress: Progress | None
+    ) -> LegacyImport:
+        """Bring each record here, byte for byte; see `ProofStore.import_legacy_from`."""
+        objects, layout = self.objects, self.objects.layout
+
+        async def bring(_: str, legacy: LegacyProof, data: bytes) -> _Outcome:
+            place = layout.legacy_copy(legacy.proof_id)
+            known = await objects.fetch(place, LARGEST_LEGACY)
+            if known is not None and known != data:
+                return "differing"
+            if dry_run:
+                return "read" if known is None else "known"
+            if known is None:
+                await objects.put_legacy(place, data)
+            # Also for a known one: an earlier import may have stopped here.
+            await self._lead(legacy, place)
+            return "read" if known is None else "known"
+
+        theirs = ProofObjects(source, layout, objects.clock)
+        return await self._each(theirs, bring, progress)
+
+    async def _lead(self, legacy: LegacyProof, key: str) -> None:
+        """Let id and hash lead to a record."""
+        layout = self.objects.layout
+        await self.objects.put_legacy(layout.legacy(legacy.proof_id), encode_json({"key": key}))
+        await self.objects.put_legacy(layout.legacy_asset(legacy.sha256) + legacy.proof_id, INDEX_BODY)
+
+    async def _each(self, objects: ProofObjects, keep: _Keep, progress: Progress | None) -> LegacyImport:
         counts: Counter[_Outcome] = Counter()
-        unopened: list[str] = []
+        named: dict[_Outcome, list[str]] = {"unopened": [], "differing": []}
         prefixes = [self.homes.prefix] if self.homes.files is None else [self.homes.files, self.homes.prefix]
         # One of them may be inside the other; what was seen is written once more, harmlessly.
         if any(self.homes.prefix != each and self.homes.prefix.startswith(each) for each in prefixes):
             prefixes.remove(self.homes.prefix)
         for prefix in dict.fromkeys(prefixes):
-            async with aclosing(
-                map_in_order(self.objects.scan(prefix), self._import, at_once=AT_ONCE)
-            ) as done:
+            look = partial(self._look, objects, keep)
+            async with aclosing(map_in_order(objects.scan(prefix), look, at_once=AT_ONCE)) as done:
                 async for key, found in done:
                     counts[found] += 1
-                    if found == "unopened" and len(unopened) < _MOST_NAMED:
-                        unopened.append(key)
+                    if found in named and len(named[found]) < _MOST_NAMED:
+                        named[found].append(key)
+                    if progress is not None:
+                        progress(counts.total(), None)
         return LegacyImport(
-            read=counts["read"],
+            read=counts["read"] + counts["known"],
             skipped=counts["skipped"],
             unopened=counts["unopened"],
-            unopened_keys=tuple(unopened),
+            unopened_keys=tuple(named["unopened"]),
+            known=counts["known"],
+            differing_keys=tuple(named["differing"]),
         )
 
-    async def _import(self, item: StorageItem) -> tuple[str, _Outcome]:
-        key, layout = item.key, self.objects.layout
-        if key.startswith(layout.prefix):
+    async def _look(self, objects: ProofObjects, keep: _Keep, item: StorageItem) -> tuple[str, _Outcome]:
+        key = item.key
+        if key.startswith(objects.layout.prefix):
             return key, "ours"
         name = key.rpartition("/")[2].removesuffix(".json")
         is_named = is_proof_id(name) or name.startswith(_OLDEST)
         is_oldest = key.startswith(self.homes.prefix) and _OLDEST_KEY.fullmatch(key, len(self.homes.prefix))
-        data = None
+        data = stored = None
         try:
-            data = await self._fetch(key) if is_oldest or key.endswith(".json") else None
-            if data is None:
+            if is_oldest or key.endswith(".json"):
+                stored = await objects.fetch(key, LARGEST_LEGACY)
+                data = await _unpacked(stored, key)
+            if data is None or stored is None:
                 return key, "skipped"
             legacy = parse_legacy(data, await self._key_for(data))
         except (ProofError, StorageConfigurationError):
@@ -155,7 +187,18 @@ class LegacyRecords:
             return key, "unopened" if looks else "skipped"
         if not is_proof_id(legacy.proof_id):
             return key, "unopened"
-        name = layout.legacy_asset(legacy.sha256) + legacy.proof_id
-        await self.objects.put_legacy(layout.legacy(legacy.proof_id), encode_json({"key": key}))
-        await self.objects.put_legacy(name, INDEX_BODY)
-        return key, "read"
+        return key, await keep(key, legacy, stored)
+
+
+async def _unpacked(data: bytes | None, key: str) -> bytes | None:
+    """The JSON of a record; the oldest store kept it as gzip without saying so anywhere.
+
+    Raises:
+        ProofFormatError: Gzip that does not decompress, or is more than a record has.
+    """
+    if data is None or not data.startswith(_GZIP):
+        return data
+    try:
+        return await asyncio.to_thread(decode, "gzip", data, max_size=LARGEST_LEGACY)
+    except StorageCodecError as error:
+        raise ProofFormatError("a record in gzip that does not decompress", key=key) from error

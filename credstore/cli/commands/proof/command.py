@@ -10,6 +10,7 @@ from credstore.cli.commands.proof.export import export_command
 from credstore.cli.commands.proof.find import find_command
 from credstore.cli.commands.proof.get import get_command
 from credstore.cli.commands.proof.history import history_command
+from credstore.cli.commands.proof.import_credlink import import_credlink_command
 from credstore.cli.commands.proof.issue import issue_command
 from credstore.cli.commands.proof.issue_all import issue_all_command
 from credstore.cli.commands.proof.keys import keys_command
@@ -53,6 +54,7 @@ for each in (
     history_command,
     reconcile_command,
     publish_trust_command,
+    import_credlink_command,
 ):
     proof_command.add_command(each)
 for each in (publish_command, fetch_command):
