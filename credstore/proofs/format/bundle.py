@@ -210,6 +210,7 @@ def verify_bundle(
     logged: Logged | None = None
     if bundle.log is not None:
         logged = None if check_log is None else check_log(bundle.log, bundle.envelope)
+        # Of a log that is not pinned nothing is believed, as of a timestamping authority.
         unchecked.append("log" if logged is None else "consistency")
         times += () if logged is None else logged.times
     if bundle.timestamps and check_timestamp is None:
