@@ -230,6 +230,7 @@ def verify_bundle(
     logged: Logged | None = None
     if bundle.log is not None:
         logged = None if check_log is None else check_log(bundle.log, bundle.envelope)
+        # Of a log that is not pinned nothing is believed, as of a timestamping authority.
         unchecked.append("log" if logged is None else "consistency")
     envelope = bundle.envelope
     stamps = [*bundle.timestamps, *map(encode_renewal, bundle.renewals)]

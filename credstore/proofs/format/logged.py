@@ -69,9 +69,9 @@ class Logged:
         return tuple(TrustedTime(self.time, "witness", sig) for sig in self.sigs)
 
 
-CheckLog = Callable[[LogPart, Envelope], Logged]
-"""Verifies that a log has the statement of an envelope, such as `credstore.proofs.log.LogCheck`; raises
-`LogError`."""
+CheckLog = Callable[[LogPart, Envelope], Logged | None]
+"""Verifies that a log has the statement of an envelope, such as `credstore.proofs.log.LogCheck`; None where
+it is a log about which nothing is known, else raises `LogError`."""
 
 
 @runtime_checkable
@@ -83,7 +83,7 @@ class StatementLog(Protocol):
         """Whether `record` works; without it, logged proofs are only checked."""
         ...
 
-    def check(self, part: LogPart, envelope: Envelope, /) -> Logged:
+    def check(self, part: LogPart, envelope: Envelope, /) -> Logged | None:
         """As `CheckLog`.
 
         Raises:

@@ -64,12 +64,13 @@ class BundledLog(ProofLog):
             memory: Keeps the last state that was read, so that a fork is found.
 
         Raises:
-            StorageConfigurationError: The sequencer's log is not one of the policy, or it writes no index.
+            StorageConfigurationError: The sequencer's log is not one of the policy, or does not write whole
+                statements with an index.
         """
         super().__init__(policy, sequencer=sequencer, memory=memory)
-        if sequencer is not None and not sequencer.indexed:
+        if sequencer is not None and not sequencer.whole:
             raise StorageConfigurationError(
-                "a log of whole statements is written with an index; give the sequencer a LogIndex"
+                "a log of whole statements is written with a WholeAdmission and a LogIndex"
             )
         self._reading = LogClient(objects.fetch, policy=policy, memory=memory)
         self._index = LogIndex(objects) if index is None else index

@@ -47,8 +47,11 @@ class LogCheck:
         )
 
     @typed
-    def __call__(self, part: LogPart, envelope: Envelope) -> Logged:
+    def __call__(self, part: LogPart, envelope: Envelope) -> Logged | None:
         """Verify an entry and its proof, and that they are about the statement of an envelope.
+
+        Returns:
+            What the log shows; None where it is not a log of the policy, which then shows nothing.
 
         Raises:
             LogEntryError: Not an entry.
@@ -62,6 +65,8 @@ class LogCheck:
             data = part.proof.encode()
         except UnicodeEncodeError:
             raise LogInclusionError("the log proof is not text") from None
+        if all(_origin(data) != key.name.encode() for key in self.policy.log_keys):
+            return None
         found = verify_log_proof(data, entry=part.entry, policy=self.policy)
         now, seen = found.signed.checkpoint, self._seen
         if seen is not None and _contradict(now, seen.checkpoint):
@@ -74,6 +79,15 @@ class LogCheck:
         if entry is None:
             return Logged(*where, tuple(each.sig for each in whole.signatures))
         return Logged(*where, (entry.sig,), entry.keyid, entry.proof_id, entry.subject)
+
+
+def _origin(proof: bytes) -> bytes:
+    """The log that a proof names; nothing of it is verified.
+
+    Raises:
+        LogInclusionError: Not a proof.
+    """
+    return parse_log_proof(proof).checkpoint.partition(b"\n")[0]
 
 
 def _contradict(a: Checkpoint, b: Checkpoint) -> bool:
@@ -137,7 +151,7 @@ class ProofLog(StatementLog):
         """Whether there is a sequencer."""
         return self._sequencer is not None
 
-    def check(self, part: LogPart, envelope: Envelope, /) -> Logged:
+    def check(self, part: LogPart, envelope: Envelope, /) -> Logged | None:
         """As `LogCheck`."""
         return self._check(part, envelope)
 

@@ -28,7 +28,7 @@ from credstore.errors import (
 )
 from credstore.proofs.format.errors import LogBusyError, LogEntryError, ProofError
 from credstore.proofs.format.ids import new_proof_id
-from credstore.proofs.log.entry import LARGEST_LOGGED, Admission
+from credstore.proofs.log.entry import LARGEST_LOGGED, Admission, WholeAdmission
 from credstore.proofs.log.indexing import LogIndex
 from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import hash_leaf
@@ -142,9 +142,9 @@ class LogSequencer:
         self._closed = False
 
     @property
-    def indexed(self) -> bool:
-        """Whether it writes an index."""
-        return self._steps.index is not None
+    def whole(self) -> bool:
+        """Whether it logs whole statements, with an index that finds them."""
+        return self._steps.index is not None and isinstance(self._admit, WholeAdmission)
 
     @property
     def fetch(self) -> Fetch:

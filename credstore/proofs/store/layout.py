@@ -83,6 +83,10 @@ class Layout:
         """The prefix of all bundles, and of what the log has shown about notices."""
         return f"{self.prefix}b/"
 
+    def is_bundle(self, key: str) -> bool:
+        """Whether a key is that of a proof's bundle."""
+        return _exact(key, key.rpartition("/")[2].removesuffix(".json"), self.bundle) is not None
+
     def logged(self, proof_id: str, name: str) -> str:
         """What the log has shown about a notice, by the name of that under the status prefix."""
         return f"{self.prefix}b/{proof_id[-2:]}/{proof_id}/{name}"

@@ -15,7 +15,7 @@ from credstore.errors import StorageAlreadyExistsError, StorageConfigurationErro
 from credstore.model import StorageItem
 from credstore.proofs.format.bundle import LARGEST_BUNDLE, Bundle, encode_bundle, parse_bundle
 from credstore.proofs.format.dsse import Envelope, encode_envelope, parse_envelope
-from credstore.proofs.format.errors import LogPendingError, ProofError
+from credstore.proofs.format.errors import LogInclusionError, LogPendingError, ProofError
 from credstore.proofs.format.logged import Logged, LogPart, StatementLog, bind_logged
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import VerifiedProof
@@ -60,8 +60,9 @@ class StoreLogger:
 
     async def _log_proof(self, proof: VerifiedProof) -> Logged:
         part = await self.log.record(encode_envelope(proof.envelope))
-        logged = self.log.check(part, proof.envelope)
-        bind_logged(logged, proof, self.trust)
+        logged = self._checked(part, proof)
+        if logged is None:
+            raise LogInclusionError("the log that was written is not one of those that count")
         await self._keep(self.objects.layout.bundle(proof.record.proof_id), proof.envelope, part)
         return logged
 
@@ -102,12 +103,22 @@ class StoreLogger:
 
     async def _keep(self, key: str, envelope: Envelope, part: LogPart) -> None:
         """Keep the proof of the log; an earlier one stays, as its witnesses' time is the earlier one."""
+        data = encode_bundle(Bundle(envelope, self.objects.clock(), log=part))
         try:
-            await self.objects.put_bundle(
-                key, encode_bundle(Bundle(envelope, self.objects.clock(), log=part))
-            )
+            await self.objects.put_bundle(key, data)
         except StorageAlreadyExistsError:
-            return
+            if not await self._is_about(key, envelope):  # Planted or damaged, and in the way.
+                await self.objects.put_bundle(key, data, replace=True)
+
+    async def _is_about(self, key: str, envelope: Envelope) -> bool:
+        """Whether what is kept is the log's proof of an envelope, as far as its kind can be checked."""
+        try:
+            kept = parse_bundle(await self.objects.fetch(key, LARGEST_BUNDLE) or b"")
+            if kept.log is None or kept.envelope != envelope:
+                return False
+            return not self.objects.layout.is_bundle(key) or self.log.check(kept.log, envelope) is not None
+        except ProofError:
+            return False
 
     async def part(self, proof: VerifiedProof) -> LogPart | None:
         """What is kept of the log about a proof, verified; None where there is nothing.
@@ -118,22 +129,24 @@ class StoreLogger:
         """
         found = await self._kept(proof.record.proof_id)
         if found is not None:
-            bind_logged(self.log.check(found, proof.envelope), proof, self.trust)
+            self._checked(found, proof)
         return found
 
+    def _checked(self, part: LogPart, proof: VerifiedProof) -> Logged | None:
+        logged = self.log.check(part, proof.envelope)
+        if logged is not None:
+            bind_logged(logged, proof, self.trust)
+        return logged
+
     async def evidence(self, proof: VerifiedProof) -> Logged | None:
-        """Where a proof is in the log, by what is kept; None where nothing is.
+        """Where a proof is in the log, by what is kept; None where nothing is, or of an unknown log.
 
         Raises:
             ProofError: As `part`.
             StorageError: As `part`.
         """
         found = await self._kept(proof.record.proof_id)
-        if found is None:
-            return None
-        logged = self.log.check(found, proof.envelope)
-        bind_logged(logged, proof, self.trust)
-        return logged
+        return None if found is None else self._checked(found, proof)
 
     async def opened(self, proof_id: str, envelope: Envelope) -> Logged | None:
         """What is kept about an envelope that has not been verified: only its times may be used.

@@ -150,8 +150,13 @@ class ProofObjects:
         """The bytes of a manifest, or None."""
         return await self.fetch(self.layout.manifest(proof_id), LARGEST_MANIFEST)
 
-    async def put_bundle(self, key: str, data: bytes) -> None:
+    async def put_bundle(self, key: str, data: bytes, *, replace: bool = False) -> None:
         """Keep what a log has shown; refused where there is something, if the store can refuse.
+
+        Args:
+            key: Where.
+            data: The bundle.
+            replace: Whether it replaces what is there.
 
         Raises:
             StorageAlreadyExistsError: There is something.
@@ -162,7 +167,7 @@ class ProofObjects:
             content_type=BUNDLE_TYPE,
             cache_control=IMMUTABLE,
             compress=False,
-            if_absent=self.conditional,
+            if_absent=self.conditional and not replace,
         )
 
     async def put_index(self, sha256: bytes, proof_id: str) -> None:

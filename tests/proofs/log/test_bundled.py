@@ -41,7 +41,7 @@ from credstore.proofs.log.index_runs import (
 from credstore.proofs.log.reading import LogTiles
 from credstore.provider.provider import StorageProvider
 from tests.proofs import material
-from tests.proofs.log.logs import NOW, PREFIX, SIGNER, Plain, Shop, Unsteady, made
+from tests.proofs.log.logs import NOW, PREFIX, SIGNER, Plain, Shop, Unsteady, made, quietly
 
 STATEMENT = material.issue()
 POLICY = sole_policy(SIGNER.key.encode())
@@ -165,8 +165,10 @@ def test_entries_cannot_be_erased_and_that_is_accepted_beforehand():
         assert (await store.sweep_expired()).swept == 0
         with pytest.raises(StorageUnsupportedError, match="erasable=False"):
             ProofStore(stand.shop.provider(), trust=material.TRUST, log=store.log)
-        with pytest.raises(StorageConfigurationError, match="LogIndex"):
-            BundledLog(POLICY, objects=LogObjects(stand.shop.provider()), sequencer=stand.shop.open())
+        objects = LogObjects(stand.shop.provider())
+        for options in ({}, {"index": LogIndex(objects)}, {"admission": store.sequencer._admit}):
+            with pytest.raises(StorageConfigurationError, match="LogIndex"):
+                BundledLog(POLICY, objects=objects, sequencer=stand.shop.open(**options))
 
     run(test)
 
@@ -334,6 +336,46 @@ def test_a_crash_between_publication_and_index_loses_nothing():
             chosen, gaps = cover(await another.index.runs(), 3)
             assert not gaps
             assert chosen == [Run(0, 3, 6 * ROW)]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("plan", ["unsent", "lost", "killed-before", "killed-after"])
+def test_any_write_with_an_index_may_fail(plan):
+    """The one who takes over finds every acknowledged entry, and leaves the index whole."""
+
+    def indexed(shop):
+        log = shop.open(admission=Plain())
+        objects = LogObjects(StorageProvider(log.driver, MemoryConfig()), PREFIX)
+        log._steps.index = LogIndex(objects, block=16, largest_span=256)
+        return log
+
+    async def one(nth):
+        shop = Shop()
+        log = indexed(shop)
+        await log.create()
+        await log.append([entry(number) for number in range(250)])
+        log.driver.writes.clear()
+        log.driver.nth, log.driver.plan = nth, plan
+        await quietly(log.append([entry(number) for number in range(250, 280)]))
+        made = len(log.driver.writes)
+        async with indexed(shop) as another:
+            await another.append([entry(number) for number in range(250, 290)])
+            index = another._steps.index
+        await index.merge()
+        found = await shop.entries()
+        assert sorted(found) == sorted(entry(number) for number in range(290))
+        tiles = tiles_of(shop, LogObjects(shop.provider(), PREFIX))
+        for number in (0, 249, 250, 279, 289):
+            assert await index.find(key_of_asset(digest(number)), tiles) == [found.index(entry(number))]
+        assert not cover(await index.runs(), 290)[1]
+        return made
+
+    async def main():
+        nth = 0
+        while nth <= await one(nth):
+            nth += 1
+        assert nth > 9
 
     asyncio.run(main())
 

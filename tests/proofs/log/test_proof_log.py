@@ -252,6 +252,24 @@ def test_what_cannot_be_logged_is_in_the_report():
     run(test)
 
 
+def test_what_is_planted_in_place_of_the_logs_proof_is_replaced():
+    async def test(stand, store):
+        place = f"proofs/v1/b/{material.ID[-2:]}/{material.ID}"
+        other = await store.issue(b"another")
+        proof = await store.issue(ASSET, proof_id=material.ID)
+        foreign = await store.export(other.proof_id)
+        for planted in (b"rubbish", foreign, material.bundle(other.envelope)):
+            await store.provider.store(f"{place}.json", planted, compress=False)
+            await store._logger.issued(proof, repeated=False)
+            assert (await store.get(material.ID, policy=InLog())).logged.origin == ORIGIN
+        await store.provider.store(f"{place}/revoked.json", b"rubbish", compress=False)
+        await store.revoke(material.ID)
+        kept = parse_bundle(await store.provider.retrieve(f"{place}/revoked.json"))
+        assert parse_entry(kept.log.entry).kind == "revoke"
+
+    run(test)
+
+
 def changed(bundle, **parts):
     opened = parse_bundle(bundle)
     return encode_bundle(replace(opened, log=replace(opened.log, **parts)))
@@ -280,12 +298,16 @@ def test_what_a_bundle_says_of_the_log_is_not_believed():
             ({"proof": "\n".join([*lines[:2], lines[2], lines[2], *lines[3:]])}, LogInclusionError),
             ({"proof": "nonsense"}, LogInclusionError),
             ({"proof": part.proof.replace("\n2\n", "\n3\n")}, CheckpointError),
-            ({"proof": encode_log_proof(0, proof.hashes, signed.encode()).decode()}, CheckpointError),
             ({"proof": part.proof + "x" * 5 + "\n" * 10_000}, CheckpointError),
         ):
             with pytest.raises(error):
                 verified(changed(bundle, **parts))
         verified(bundle)
+        # Of a log that is not pinned nothing is believed, and nothing is refused unless a log is required.
+        unknown = changed(bundle, proof=encode_log_proof(0, proof.hashes, signed.encode()).decode())
+        assert "log" in verify_bundle(unknown, material.TRUST, now=NOW, check_log=CHECK).unchecked
+        with pytest.raises(ProofPolicyError, match="not shown"):
+            verified(unknown)
         with pytest.raises(ProofPolicyError, match="not shown"):
             verified(bundle, check=None)
         with pytest.raises(ProofPolicyError, match="not shown"):
