@@ -16,7 +16,7 @@ from credstore.arguments import typed, typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.dsse import Envelope, envelope_members, read_envelope
-from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.format.errors import ProofFormatError, ProofKeyExpiredError, ProofTimestampError
 from credstore.proofs.format.evidence import (
     Renewal,
     encode_renewal,
@@ -231,12 +231,13 @@ def verify_bundle(
     if bundle.log is not None:
         unchecked.append("log")
     envelope = bundle.envelope
+    outdated: ProofTimestampError | None = None
     stamps = [*bundle.timestamps, *map(encode_renewal, bundle.renewals)]
     if authorities is not None:
-        evidence = weigh_evidence(envelope, stamps, authorities)
+        evidence = weigh_evidence(envelope, stamps, authorities, trust)
         if evidence.refused is not None:
             raise evidence.refused
-        times = list(evidence.times)
+        times, outdated = list(evidence.times), evidence.outdated
         if evidence.unchecked:
             unchecked.append("timestamps")
     elif stamps and (check_timestamp is None or bundle.renewals):
@@ -244,15 +245,20 @@ def verify_bundle(
     if authorities is None and check_timestamp is not None:
         sig = bundle.envelope.signatures[0].sig
         times = [TrustedTime(check_timestamp(each, sig), "rfc3161", sig) for each in bundle.timestamps]
-    proof = verify_signed(
-        envelope,
-        trust,
-        now=now,
-        proof_id=proof_id,
-        asset=asset,
-        times=times,
-        threshold=threshold,
-    )
+    try:
+        proof = verify_signed(
+            envelope,
+            trust,
+            now=now,
+            proof_id=proof_id,
+            asset=asset,
+            times=times,
+            threshold=threshold,
+        )
+    except ProofKeyExpiredError as error:
+        if outdated is None:
+            raise
+        raise ProofTimestampError(f"{error.message}; {outdated.message}") from error
     if asset is None:
         unchecked.append("asset")
     notices = [

@@ -214,7 +214,7 @@ def _read_sig(value: Json) -> bytes:
 def verify_signatures(envelope: Envelope, trust: TrustStore) -> tuple[Signed, ...]:
     """The signatures that fit, at most one per key; others decide whether a key may say this.
 
-    An id of a trusted key leads to that key. Where there is none, or one that another tool made up, all keys are
+    An id of a trusted key leads to that key. Without one, or with one that another tool made up, all keys are
     candidates, those of the issuer that the statement seems to name first; at most 64 are tried.
 
     Raises:

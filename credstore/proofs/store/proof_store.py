@@ -141,7 +141,7 @@ class ProofStore(LegacyVerbs, TimestampVerbs):
             check_prefix(each, provider.capabilities.max_key_size)
         self._objects = proof_objects(provider, layout, clock, retention)
         heals = bool(signers) if heal is None else heal
-        evidence = ProofEvidence(self._objects, timestamps)
+        evidence = ProofEvidence(self._objects, timestamps, trust)
         self._reader = ProofReader(self._objects, trust, threshold, heals, evidence)
         self._eraser = ProofEraser(
             self._objects, self._reader, signers if revoker is None else _signers(revoker)

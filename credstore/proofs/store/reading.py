@@ -151,8 +151,8 @@ class ProofReader:
                 return await self._run(partial(check, times=evidence.times), evidence.envelope)
             except ProofError as error:
                 refusal = refusal or error
-                if evidence.refused is not None:
-                    refusal = ProofTimestampError(f"{refusal.message}; {evidence.refused.message}")
+                if evidence.doubt is not None:
+                    refusal = ProofTimestampError(f"{refusal.message}; {evidence.doubt.message}")
         if verified is None and refusal is not None:
             raise refusal
         return cast("VerifiedProof", verified)
