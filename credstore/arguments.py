@@ -79,11 +79,11 @@ def fits(hint: Any, value: object) -> bool:
         hint: Evaluated: a class, a protocol, a literal, a union or a container of such.
         value: Anything.
     """
-    origin = get_origin(hint)
+    origin, of = _parts(hint)
     if origin in {Union, types.UnionType}:
-        return any(fits(each, value) for each in get_args(hint))
+        return any(fits(each, value) for each in of)
     if origin is Literal:
-        return any(type(value) is type(each) and value == each for each in get_args(hint))
+        return any(type(value) is type(each) and value == each for each in of)
     if origin is Unpack or isinstance(hint, TypeVar) or hint in {Any, object, Parameter.empty}:
         return True
     if hint is None or hint is type(None):
@@ -101,7 +101,13 @@ def fits(hint: Any, value: object) -> bool:
         return isinstance(value, Mapping)  # Whoever reads it knows its names.
     if not isinstance(value, kind) or (kind in _MANY and isinstance(value, _TEXTS)):
         return False
-    return all(fits(each, element) for each, element in _elements(kind, get_args(hint), value))
+    return all(fits(each, element) for each, element in _elements(kind, of, value))
+
+
+@cache
+def _parts(hint: Hashable) -> tuple[Any, tuple[Any, ...]]:
+    """Origin and arguments of an annotation; taking it apart costs more than comparing with it."""
+    return get_origin(hint), get_args(hint)
 
 
 def _at_once(hint: Any) -> frozenset[type]:
