@@ -59,7 +59,7 @@ def import_credlink_command(
     from credstore import LocalConfig, LocalStorageProvider
     from credstore.proofs import LegacyHomes, ProofStore
 
-    (key, passphrase), trust = _secret(passphrase_file), read_trust(trust_file)
+    (secret, passphrase), trust = _secret(passphrase_file), read_trust(trust_file)
     where = spot(invocation, place, "path").as_folder
     if where.config is None and not Path(where.key).is_dir():
         raise click.UsageError(f"there is no folder {place}")
@@ -72,7 +72,7 @@ def import_credlink_command(
                 else found.provider
             )
             below = "" if isinstance(found, Path) else found.prefix
-            homes = LegacyHomes(prefix=below + prefix, files=below + files, key=key, passphrase=passphrase)
+            homes = LegacyHomes(prefix=below + prefix, files=below + files, key=secret, passphrase=passphrase)
             try:
                 with TransferBar(invocation, "objects", steps=True) as bar:
                     async with ProofStore(open_store(invocation), trust=trust, legacy=homes) as store:
