@@ -124,7 +124,7 @@ def test_a_repeat_with_one_key_gets_one_proof_and_another_image_a_conflict(clien
     again = client.post("/proofs", content=IMAGE, headers=once)
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
-    changed = client.post("/proofs", content=IMAGE, headers={**once, "content-type": "image/webp"})
+    changed = client.post("/proofs", content=IMAGE + b"another", headers=once)
     assert changed.status_code == 409
     assert changed.json() == {"error": "PROOF_CONFLICT"}
     assert len(client.get(f"/images/{SHA256}/proofs").json()) == 1

@@ -212,7 +212,7 @@ def test_requests_of_each_verb():
         _, made = await cost(store.history(proof.proof_id))
         assert made == {"get": 3, "list": 1}
         _, made = await cost(store.delete(proof.proof_id))
-        assert made == {"get": 3, "list": 1, "put": 2, "delete_many": 1, "delete": 2}
+        assert made == {"get": 3, "list": 1, "put": 1, "delete_many": 1, "delete": 2}
 
     run(test)
 

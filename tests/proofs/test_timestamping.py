@@ -24,7 +24,7 @@ from credstore.proofs import (
     unsafe_allow_expired,
     verify_bundle,
 )
-from credstore.proofs.format.dsse import encode_envelope, seal_payload
+from credstore.proofs.format.dsse import Envelope, Signature, encode_envelope, seal_payload
 from credstore.proofs.format.evidence import parse_renewal, weigh_evidence
 from credstore.proofs.format.timestamp import make_timestamp_request, parse_token
 from tests.proofs.authorities import Authority, serving, serving_authority
@@ -216,7 +216,7 @@ def test_what_others_plant_changes_nothing_and_is_said(first, second, unpinned):
         reader = shelf.open(trust=trust, timestamps=pinned(first, second), signer=())
         assert (await reader.get(proof.proof_id)).verified.time_source == "rfc3161"
         pieces = await reader._reader.evidence.pieces(proof.proof_id)
-        evidence = weigh_evidence(proof.envelope, pieces, pinned(first, second))
+        evidence = weigh_evidence(proof.envelope, pieces, pinned(first, second), trust)
         assert len(evidence.times) == 1
         assert evidence.unchecked == 1 + 4
         assert "not over this" in str(evidence.refused)
@@ -268,6 +268,16 @@ def test_a_renewal_saves_what_a_compromised_authority_has_stamped(first, second)
             await shelf.open(trust=trust, timestamps=before).get(proof.proof_id)
         with pytest.raises(ProofTimestampError):
             verify_bundle(bundle, trust, now=shelf.clock(), authorities=before)
+        # A bundle that other authorities have stamped too is not spoiled by that one.
+        await store.timestamp(proof.proof_id, Stamping(second))
+        whole = await store.export(proof.proof_id)
+        assert (
+            verify_bundle(whole, trust, now=shelf.clock(), authorities=before).proof.time_source == "rfc3161"
+        )
+        sig = proof.envelope.signatures[0].sig
+        for key in shelf.held("t/"):
+            if second.is_stamp(shelf.body(key), sig):
+                await store.provider.delete(key)
         # And without the renewal nothing shows it.
         for key in shelf.held("t/"):
             if shelf.body(key).startswith(b"{"):
@@ -381,6 +391,15 @@ def test_a_further_signature_reaches_the_threshold_and_survives_a_key(first):
         assert (await reader.get(proof.proof_id)).verified.keyids == (P256.public_key.keyid,)
         bundle = await reader.export(proof.proof_id)
         assert verify_bundle(bundle, lost, now=shelf.clock()).proof.keyids == (P256.public_key.keyid,)
+        # Junk, which its names put first, takes no place.
+        for number in range(20):
+            junk = Envelope(proof.envelope.payload, (Signature("", bytes([number])),) * 8)
+            await store._objects.put_piece(proof.proof_id, encode_envelope(junk))
+            named = (Signature(SIGNER.public_key.keyid, bytes([number]) * 64),) * 8
+            await store._objects.put_piece(
+                proof.proof_id, encode_envelope(Envelope(proof.envelope.payload, named))
+            )
+        assert len((await two.get(proof.proof_id)).verified.keyids) == 2
         # The same signature twice is one key.
         again = encode_envelope(await seal_payload(proof.envelope.payload, [SIGNER]))
         await store._objects.put_piece(proof.proof_id, again)

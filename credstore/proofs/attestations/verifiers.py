@@ -166,7 +166,7 @@ class FulcioIdentities:
         """The identity of the certificate.
 
         Raises:
-            ProofUntrustedKeyError: It is no bundle with a certificate, or of another identity.
+            ProofUntrustedKeyError: It is not a bundle with a certificate.
             ProofSignatureError: It does not verify: certificate, its transparency, log, time, or signature.
         """
         from sigstore.models import Bundle

@@ -16,7 +16,7 @@ from credstore.arguments import typed, typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.dsse import Envelope, envelope_members, read_envelope
-from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.format.errors import ProofFormatError, ProofKeyExpiredError, ProofTimestampError
 from credstore.proofs.format.evidence import (
     Renewal,
     encode_renewal,
@@ -233,12 +233,13 @@ def verify_bundle(
         # Of a log that is not pinned nothing is believed, as of a timestamping authority.
         unchecked.append("log" if logged is None else "consistency")
     envelope = bundle.envelope
+    outdated: ProofTimestampError | None = None
     stamps = [*bundle.timestamps, *map(encode_renewal, bundle.renewals)]
     if authorities is not None:
-        evidence = weigh_evidence(envelope, stamps, authorities)
+        evidence = weigh_evidence(envelope, stamps, authorities, trust)
         if evidence.refused is not None:
             raise evidence.refused
-        times = list(evidence.times)
+        times, outdated = list(evidence.times), evidence.outdated
         if evidence.unchecked:
             unchecked.append("timestamps")
     elif stamps and (check_timestamp is None or bundle.renewals):
@@ -247,15 +248,20 @@ def verify_bundle(
         sig = bundle.envelope.signatures[0].sig
         times += [TrustedTime(check_timestamp(each, sig), "rfc3161", sig) for each in bundle.timestamps]
     times += () if logged is None else logged.times
-    proof = verify_signed(
-        envelope,
-        trust,
-        now=now,
-        proof_id=proof_id,
-        asset=asset,
-        times=times,
-        threshold=threshold,
-    )
+    try:
+        proof = verify_signed(
+            envelope,
+            trust,
+            now=now,
+            proof_id=proof_id,
+            asset=asset,
+            times=times,
+            threshold=threshold,
+        )
+    except ProofKeyExpiredError as error:
+        if outdated is None:
+            raise
+        raise ProofTimestampError(f"{error.message}; {outdated.message}") from error
     if logged is not None:
         bind_logged(logged, proof, trust)
     if asset is None:

@@ -214,7 +214,7 @@ def _read_sig(value: Json) -> bytes:
 def verify_signatures(envelope: Envelope, trust: TrustStore) -> tuple[Signed, ...]:
     """The signatures that fit, at most one per key; others decide whether a key may say this.
 
-    An id of ours leads to one key. Where there is none, or one that another tool made up, all keys are
+    An id of a trusted key leads to that key. Without one, or with one that another tool made up, all keys are
     candidates, those of the issuer that the statement seems to name first; at most 64 are tried.
 
     Raises:
@@ -271,7 +271,7 @@ def _is_unnamed(named: tuple[Signature, TrustedKey | None]) -> bool:
 def _candidates(keyid: str, envelope: Envelope, trust: TrustStore) -> Sequence[TrustedKey]:
     """Keys for a signature whose id leads to none; what the payload says of its issuer only orders them."""
     if _KEYID.fullmatch(keyid):
-        return ()  # One of ours, that is not trusted.
+        return ()  # The id of a key that is not trusted.
     payload = envelope.payload
     issuers = {each for key in trust.keys for each in key.issuers}
     named = {each for each in issuers if b'"issuer":"%s"' % each.encode(errors="replace") in payload}

@@ -21,6 +21,7 @@ from credstore.proofs.format.dsse import (
     Envelope,
     Signature,
     parse_envelope,
+    verify_signatures,
 )
 from credstore.proofs.format.errors import ProofError, ProofFormatError, ProofTimestampError
 from credstore.proofs.format.fields import format_base64, read_base64, read_hex, read_list, read_object
@@ -31,6 +32,7 @@ from credstore.proofs.format.timestamp import (
     Token,
     parse_token,
 )
+from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import TrustedTime
 
 LARGEST_PIECE = 2 * 1024 * 1024
@@ -76,12 +78,13 @@ class Evidence:
     """What the pieces of a proof come to.
 
     Attributes:
-        envelope: The proof with its further signatures, at most 8 together; these are not verified here.
+        envelope: The proof with its further signatures, at most 8 together.
         times: Trusted times of its signatures.
         stamps: The timestamps that count.
         unchecked: How many pieces were not judged: timestamps of authorities that are not pinned, and what
             is of a kind unknown here.
-        refused: Why a timestamp of a pinned authority does not count, for the first one; or None.
+        refused: Why a timestamp of a pinned authority does not verify, for the first one; or None.
+        outdated: Why one that verifies does not count any more, for the first one; or None.
     """
 
     envelope: Envelope
@@ -89,6 +92,12 @@ class Evidence:
     stamps: tuple[Stamp, ...] = ()
     unchecked: int = 0
     refused: ProofTimestampError | None = None
+    outdated: ProofTimestampError | None = None
+
+    @property
+    def doubt(self) -> ProofTimestampError | None:
+        """Why a timestamp did not help, or None."""
+        return self.refused or self.outdated
 
 
 def renewal_message(envelope: Envelope, covers: Iterable[bytes]) -> bytes:
@@ -153,7 +162,7 @@ class _Pieces:
     unknown: int = 0
 
 
-def _sort(envelope: Envelope, pieces: Sequence[bytes], *, tokens: bool) -> _Pieces:
+def _sort(envelope: Envelope, pieces: Sequence[bytes], trust: TrustStore, *, tokens: bool) -> _Pieces:
     """Read pieces; without `tokens` only further signatures, for which no extra is needed."""
     found = _Pieces(signatures=list(envelope.signatures))
     for piece in pieces:
@@ -176,14 +185,22 @@ def _sort(envelope: Envelope, pieces: Sequence[bytes], *, tokens: bool) -> _Piec
             further = parse_envelope(piece)
             if further.payload != envelope.payload:
                 raise ProofFormatError("signatures of something else")
-            found.signatures += further.signatures
+            # Only those that fit and name their key: junk must not take the place of what counts.
+            named = tuple(each for each in further.signatures if trust.find(each.keyid) is not None)
+            if not named:
+                raise ProofFormatError("signatures of unknown keys")
+            fitting = verify_signatures(Envelope(envelope.payload, named), trust)
+            found.signatures += [Signature(each.key.keyid, each.sig) for each in fitting]
         except ProofError:
             found.unknown += 1
     return found
 
 
 def weigh_evidence(
-    envelope: Envelope, pieces: Sequence[bytes], authorities: TimestampAuthorities | None
+    envelope: Envelope,
+    pieces: Sequence[bytes],
+    authorities: TimestampAuthorities | None,
+    trust: TrustStore,
 ) -> Evidence:
     """Find out what pieces come to; of more than 256, the first.
 
@@ -191,8 +208,9 @@ def weigh_evidence(
         envelope: The proof.
         pieces: As stored, in any order.
         authorities: Whose timestamps count, or None, which leaves timestamps unchecked.
+        trust: Whose further signatures may count.
     """
-    found = _sort(envelope, pieces[:MOST_PIECES], tokens=authorities is not None)
+    found = _sort(envelope, pieces[:MOST_PIECES], trust, tokens=authorities is not None)
     distinct = {each.sig: each for each in reversed(found.signatures)}
     signatures = [each for each in found.signatures if distinct[each.sig] is each][:MOST_SIGNATURES]
     whole = Envelope(envelope.payload, tuple(signatures))
@@ -201,7 +219,14 @@ def weigh_evidence(
     weighing = _Weighing(authorities, whole, found)
     stamps = weighing.stamps()
     times = tuple(TrustedTime(each.time, "rfc3161", each.sig) for each in stamps if each.sig is not None)
-    return Evidence(whole, times, tuple(stamps), weighing.unchecked + found.unknown, weighing.refused)
+    return Evidence(
+        whole,
+        times,
+        tuple(stamps),
+        weighing.unchecked + found.unknown,
+        weighing.refused,
+        weighing.outdated,
+    )
 
 
 class _Weighing:
@@ -212,6 +237,7 @@ class _Weighing:
         self._found = found
         self.unchecked = 0
         self.refused: ProofTimestampError | None = None
+        self.outdated: ProofTimestampError | None = None
         self._attested: dict[bytes, tuple[Attested, bytes | None, bytes]] = {}
         for digest, (piece, token) in found.tokens.items():
             sig = next((each.sig for each in envelope.signatures if token.is_over(each.sig)), None)
@@ -237,8 +263,8 @@ class _Weighing:
         """Those that count, by time."""
         counted = self._counted()
         for digest, (attested, _, _) in self._attested.items():
-            if digest not in counted and self.refused is None:
-                self.refused = ProofTimestampError(
+            if digest not in counted and self.outdated is None:
+                self.outdated = ProofTimestampError(
                     "others may have the keys of the timestamp's authority since "
                     f"{attested.authority.invalid_since}, and no other authority has stamped it before"
                 )

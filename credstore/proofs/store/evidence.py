@@ -18,6 +18,7 @@ from credstore.concurrency import map_in_order
 from credstore.errors import StorageConfigurationError, StorageError
 from credstore.proofs.format.dsse import Envelope
 from credstore.proofs.format.errors import ProofTimestampError
+from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.model import Proof
 from credstore.proofs.store.repository import ProofObjects
 
@@ -70,10 +71,12 @@ class ProofEvidence:
     Attributes:
         objects: The store's objects.
         authorities: Whose timestamps count, or None.
+        trust: Whose further signatures may count.
     """
 
     objects: ProofObjects
     authorities: TimestampAuthorities | None
+    trust: TrustStore
 
     async def read(self, proof_id: str, envelope: Envelope) -> Evidence | None:
         """What is there for a proof and what it comes to; None where there is nothing."""
@@ -82,7 +85,7 @@ class ProofEvidence:
         pieces = await self.pieces(proof_id)
         if not pieces:
             return None
-        return await asyncio.to_thread(weigh_evidence, envelope, pieces, self.authorities)
+        return await asyncio.to_thread(weigh_evidence, envelope, pieces, self.authorities, self.trust)
 
     async def pieces(self, proof_id: str) -> list[bytes]:
         """What is stored for a proof, at most 256 pieces, under the names that their bytes have."""

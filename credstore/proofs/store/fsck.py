@@ -229,7 +229,7 @@ def checker_for(
         StorageInvalidRequestError: The prefix is malformed.
     """
     objects = proof_objects(provider, Layout(prefix), lambda: datetime.now(UTC), None)
-    evidence = ProofEvidence(objects, None)
+    evidence = ProofEvidence(objects, None, trust)
     return ProofChecker(objects, ProofReader(objects, trust, threshold, False, evidence), repair)
 
 

@@ -152,7 +152,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         objects = proof_objects(provider, layout, clock, retention)
         self._objects, self._logger = open_objects(objects, trust, log, erasable=erasable)
         heals = bool(signers) if heal is None else heal
-        evidence = ProofEvidence(self._objects, timestamps)
+        evidence = ProofEvidence(self._objects, timestamps, trust)
         self._reader = ProofReader(self._objects, trust, threshold, heals, evidence, self._logger)
         self._eraser = ProofEraser(
             self._objects, self._reader, signers if revoker is None else signers_of(revoker), self._logger

@@ -172,8 +172,8 @@ class ProofReader:
                 proof = await self._run(partial(check, times=times), envelope)
             except ProofError as error:
                 refusal = refusal or error
-                if evidence is not None and evidence.refused is not None:
-                    refusal = ProofTimestampError(f"{refusal.message}; {evidence.refused.message}")
+                if evidence is not None and evidence.doubt is not None:
+                    refusal = ProofTimestampError(f"{refusal.message}; {evidence.doubt.message}")
             else:
                 if logged is not None and logged.times:
                     bind_logged(logged, proof, self.trust)

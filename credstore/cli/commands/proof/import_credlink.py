@@ -52,14 +52,14 @@ def import_credlink_command(
 
     All four of its homes are searched: files by id, encrypted files, records by day, and the oldest ones in
     gzip. They are copied as they are, and found by id and hash as unsigned records; adopt signs those whose
-    assets are at hand. CredLink may be running: nothing of it is changed, and a repeat brings what is new.
+    assets are available. CredLink may be running: nothing of it is changed, and a repeat brings what is new.
 
     Exit code 9: some records did not open, or contradict an earlier record with their id.
     """
     from credstore import LocalConfig, LocalStorageProvider
     from credstore.proofs import LegacyHomes, ProofStore
 
-    secret, trust = _secret(passphrase_file), read_trust(trust_file)
+    (secret, passphrase), trust = _secret(passphrase_file), read_trust(trust_file)
     where = spot(invocation, place, "path").as_folder
     if where.config is None and not Path(where.key).is_dir():
         raise click.UsageError(f"there is no folder {place}")
@@ -72,7 +72,7 @@ def import_credlink_command(
                 else found.provider
             )
             below = "" if isinstance(found, Path) else found.prefix
-            homes = LegacyHomes(prefix=below + prefix, files=below + files, **secret)
+            homes = LegacyHomes(prefix=below + prefix, files=below + files, key=secret, passphrase=passphrase)
             try:
                 with TransferBar(invocation, "objects", steps=True) as bar:
                     async with ProofStore(open_store(invocation), trust=trust, legacy=homes) as store:
@@ -103,15 +103,15 @@ def import_credlink_command(
         raise click.exceptions.Exit(Exit.PARTIAL)
 
 
-def _secret(passphrase_file: str | None) -> dict[str, Secret]:
-    """The option of `LegacyHomes` for what is in the file."""
+def _secret(passphrase_file: str | None) -> tuple[Secret | None, Secret | None]:
+    """What is in the file: a key, or a passphrase that one is made from."""
     if passphrase_file is None:
-        return {}
+        return None, None
     # Without the line's end, which editors add.
     word = read_whole(passphrase_file, LARGEST_PASSPHRASE).decode(errors="replace").rstrip("\r\n")
     if not word:
         raise click.UsageError(f"{passphrase_file}: is empty")
-    return {"key" if _KEY.fullmatch(word) else "passphrase": Secret(word)}
+    return (Secret(word), None) if _KEY.fullmatch(word) else (None, Secret(word))
 
 
 def _document(done: LegacyImport) -> dict[str, object]:
