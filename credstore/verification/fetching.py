@@ -2,6 +2,8 @@
 
 Rules of this file: an asset may come from anyone, so its address may be anyone's: only https, and only hosts
 whose addresses are public, unless the caller allows others. A redirect is not followed; a body is bounded.
+The name is resolved once to be looked at and once to connect, so a name server can still answer differently:
+behind a firewall that must not be crossed, do not fetch.
 """
 
 from __future__ import annotations

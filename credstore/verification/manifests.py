@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from credstore.concurrency import in_thread
+from credstore.extras import is_installed
 from credstore.model import Storable
 from credstore.proofs.c2pa import C2paVerdict, ListUse, ManifestFacts, Unchecked, examine_manifests
 from credstore.proofs.c2pa.codes import UNTRUSTED
@@ -64,6 +65,9 @@ async def find_manifests(
         fetch: See `examine_manifests`.
         now: The verifier's clock.
     """
+    if not is_installed("c2pa"):
+        missing = Unchecked("C2PA manifests", "the extra c2pa: pip install 'credstore[c2pa]'")
+        return ManifestFindings((), (), (missing,))
     try:
         verdict = await examine_manifests(
             asset,

@@ -41,7 +41,7 @@ async def verify(
 
     Raises:
         StorageInvalidRequestError: The asset cannot be read, or changed while it was read.
-        StorageConfigurationError: The extra `c2pa` is missing, or a saved list cannot be read.
+        StorageConfigurationError: A saved list cannot be read.
         StorageError: The store cannot be read.
         Exception: What `fetch` or the asset's own stream raised.
     """

@@ -1,5 +1,5 @@
 #!/bin/sh
-# Installs the programs that the tests marked `system` run: strace, nginx, tinyproxy, curl, promtool, Chromium, and Node
+# Installs the programs that the tests marked `system` run: strace, nginx, tinyproxy, curl, promtool, ffmpeg, Chromium, and Node
 # with the AWS SDK for JavaScript and Azurite. Does nothing where they are there. Needs root, or sudo, only to
 # install packages.
 set -eu
@@ -7,7 +7,7 @@ cd "$(dirname "$0")"
 
 missing=""
 PATH="$PATH:/usr/sbin:/sbin"
-for program in strace node npm nginx tinyproxy curl promtool; do
+for program in strace node npm nginx tinyproxy curl promtool ffmpeg; do
     command -v "$program" >/dev/null 2>&1 || missing="$missing $program"
 done
 for program in chromium chromium-browser google-chrome none; do

@@ -389,6 +389,16 @@ def test_no_odd_file_next_to_an_asset_crashes(tmp_path):
         assert verify(photo).state in {"verified", "failed", "untrusted"}
 
 
+def test_without_the_extra_the_rest_is_still_checked(photo, monkeypatch):
+    monkeypatch.setattr("credstore.verification.manifests.is_installed", lambda extra: False)
+    photo.with_name("photo.png.intoto.json").write_text(
+        json.dumps(envelope(statement(sha256(photo.read_bytes()))))
+    )
+    verdict = verify(photo)
+    assert [each.kind for each in verdict.evidence] == ["attestation"]
+    assert any("credstore[c2pa]" in str(each.settled_by) for each in verdict.unchecked)
+
+
 def test_other_authorities_do_not_count(photo):
     other = C2paTrust(signers=(TrustList.from_pem(Authority().root),))
     assert verify(photo, VerificationPolicy(c2pa=other)).state == "untrusted"
