@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from credstore.factory import StorageFactory
     from credstore.observe import Event
     from credstore.provider.provider import StorageProvider
-    from credstore.strategies.table import MultiOptions
 
 T = TypeVar("T")
 
@@ -108,7 +107,7 @@ def opened_together(invocation: Invocation, url: str) -> StorageProvider:
     if invocation.timeout is None or spec is None:
         return factory.create(url)
     stores = [replace(factory.configure(store), timeout=invocation.timeout) for store in spec.stores]
-    return factory.create_multi(stores, spec.strategy, **cast("MultiOptions", spec.options))
+    return factory.create_multi(stores, spec.strategy, **cast("Any", spec.options))
 
 
 def several_stores(invocation: Invocation) -> str | None:
