@@ -163,13 +163,10 @@ def test_only_a_store_that_spreads_its_objects_is_balanced():
 
 def test_faster_stores_are_suggested_more_and_nothing_moves_by_itself():
     async def main():
-        now = [0.0]
+        now = [1.0]
         members = [Weathered(f"m{number}") for number in range(3)]
 
-        class Timed(BalancedDriver):
-            pass
-
-        driver = Timed(members, monotonic=lambda: now[0])
+        driver = BalancedDriver(members, monotonic=lambda: now[0])
         async with StorageProvider(driver, MemoryConfig()) as provider:
             assert suggested_weights(provider) == {"m0": 1.0, "m1": 1.0, "m2": 1.0}
             takes = {"m0": 0.1, "m1": 0.2, "m2": 0.3}

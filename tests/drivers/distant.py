@@ -19,6 +19,7 @@ from credstore.driver.refusals import check_put
 from credstore.errors import (
     StorageConnectionError,
     StorageError,
+    StorageIntegrityError,
     StorageInvalidRequestError,
     StorageNotFoundError,
     StorageUnavailableError,
@@ -256,7 +257,7 @@ class Distant:
                 raise
             try:
                 found = await self.head(request.key)
-            except StorageNotFoundError:
+            except (StorageNotFoundError, StorageIntegrityError):  # What is there is none of ours.
                 found = None
             if found is None or found.write_id != request.write_id:
                 error.applied = "no"

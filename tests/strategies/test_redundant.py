@@ -792,3 +792,37 @@ def test_a_write_that_reaches_a_member_after_what_came_later_is_undone_there(cha
         await driver.aclose()
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("deleting", [False, True])
+def test_a_scrub_looks_again_at_what_is_written_meanwhile(deleting):
+    async def main():
+        class Busy(Weathered):
+            meanwhile = None
+
+            async def get(self, key, options=READ_ALL):
+                if self.meanwhile is not None and key == "key":
+                    meanwhile, self.meanwhile = self.meanwhile, None
+                    await meanwhile()
+                return await super().get(key, options)
+
+        store = Three()
+        store.members[2] = Busy("m2")
+        store.driver = store.another()
+        await put(store.driver, "key", b"old")
+        await store.driver.settled()
+
+        async def change():
+            store.now += 1
+            user = store.another()
+            await (user.delete("key") if deleting else put(user, "key", b"new"))
+            await user.settled()
+
+        store.members[2].meanwhile = change
+        report = await store.driver.scrubber.scrub()
+        assert report.equal
+        assert report.findings == ()
+        assert report.objects == (not deleting)
+        await store.driver.aclose()
+
+    check(main)

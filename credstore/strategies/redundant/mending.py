@@ -135,14 +135,13 @@ class Mender:
             deep: Read the bytes of every replica too.
             exclusive: No one else writes meanwhile, so that conditions are not needed.
         """
-        earlier = Outcome()
-        for _ in range(_ATTEMPTS):
-            outcome = await self._reconcile(key, deep=deep, exclusive=exclusive)
-            outcome.bytes_read += earlier.bytes_read
-            outcome.marks[:0] = [mark for mark in earlier.marks if mark.mended]
+        outcome = await self._reconcile(key, deep=deep, exclusive=exclusive)
+        for _ in range(_ATTEMPTS - 1):
             if not any(mark.reason == _MEANWHILE for mark in outcome.marks):
                 break
-            earlier = outcome
+            earlier, outcome = outcome, await self._reconcile(key, deep=deep, exclusive=exclusive)
+            outcome.bytes_read += earlier.bytes_read
+            outcome.marks[:0] = [mark for mark in earlier.marks if mark.mended]
         return outcome
 
     async def _reconcile(self, key: str, *, deep: bool, exclusive: bool) -> Outcome:
