@@ -14,7 +14,6 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
 
-from credstore.driver.departing import Departure
 from credstore.driver.header_text import read_etag
 from credstore.driver.parts import Part, counted, cut
 from credstore.driver.unclear import Write
@@ -37,6 +36,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.hashing import LOOP_BUDGET, joined, sha256
+from credstore.wire.departing import Departure
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 

@@ -18,7 +18,6 @@ from dataclasses import dataclass, field, replace
 from typing import Any
 
 from credstore.driver.cleanup import ABORT_TIME, ended
-from credstore.driver.departing import Departure
 from credstore.driver.parts import Part
 from credstore.driver.unclear import Write
 from credstore.driver.values import ObjectInfo
@@ -44,6 +43,7 @@ from credstore.errors import (
     StorageNotFoundError,
 )
 from credstore.model import Progress
+from credstore.wire.departing import Departure
 from credstore.wire.exchange import Reply
 
 MAX_RECOVERIES = 3

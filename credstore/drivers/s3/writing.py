@@ -13,7 +13,6 @@ from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
 from dataclasses import replace
 
-from credstore.driver.departing import Departure
 from credstore.driver.header_text import read_etag
 from credstore.driver.parts import Part, counted, cut
 from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
@@ -52,6 +51,7 @@ from credstore.errors import (
 from credstore.hashing import joined, sha256
 from credstore.model import NOTHING
 from credstore.quick import made
+from credstore.wire.departing import Departure
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
