@@ -8,14 +8,17 @@ import sys
 from collections.abc import Sequence
 from importlib import import_module
 from io import TextIOWrapper
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
 import click
 
 from credstore.cli.errors import report
 from credstore.cli.exits import MEANINGS, Exit, Terminated
-from credstore.cli.options import Invocation, global_options
+from credstore.cli.options import COMPLETE, Invocation, global_options
 from credstore.cli.output import note
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 COMMANDS: dict[str, tuple[str, str]] = {
     "put": ("commands.put", "Store a file or standard input."),
@@ -66,6 +69,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "collect": ("commands.collect", "Remove shared bodies that nothing refers to any more."),
     "explain": ("commands.explain", "Show what an operation takes, and what it costs."),
     "top": ("commands.top", "Show live what a running service does."),
+    "completion": ("commands.completion", "Print what a shell needs to complete, or the manual page."),
     "demo": ("demo.command", "Show the whole life of a few provenance records."),
 }
 """Name to (module, summary): only the module of the command that runs is loaded."""
@@ -107,7 +111,12 @@ class Commands(click.Group):
         if cmd_name not in COMMANDS:
             return None
         module = import_module(f"credstore.cli.{COMMANDS[cmd_name][0]}")
-        return cast("click.Command", getattr(module, f"{cmd_name.replace('-', '_')}_command"))
+        found = cast("click.Command", getattr(module, f"{cmd_name.replace('-', '_')}_command"))
+        if COMPLETE not in os.environ:
+            return found
+        from credstore.cli.completing import completable
+
+        return completable(found)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -119,6 +128,18 @@ class Commands(click.Group):
             hint = f"did you mean {near[0]!r}?" if near else "see credstore --help"
             raise click.UsageError(f"there is no command {args[0]!r}; {hint}", ctx)
         return super().resolve_command(ctx, args)
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """Names and options, without loading the commands."""
+        from click.shell_completion import CompletionItem
+
+        if incomplete.startswith("-"):
+            return super().shell_complete(ctx, incomplete)
+        return [
+            CompletionItem(name, help=summary)
+            for name, (_, summary) in COMMANDS.items()
+            if name.startswith(incomplete)
+        ]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The summaries, without loading the commands."""
@@ -172,6 +193,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else arguments
     invocation = Invocation(json="--json" in arguments, verbose="--verbose" in arguments)
+    if COMPLETE in os.environ:
+        from credstore.cli.completing import completable, respond
+
+        if respond(completable(application())):
+            return Exit.OK
     try:
         _print_anything()
         code = _invoke(arguments, invocation)

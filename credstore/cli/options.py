@@ -23,6 +23,8 @@ if TYPE_CHECKING:
     from credstore.factory import StorageFactory
 
 T = TypeVar("T")
+COMPLETE = "_CREDSTORE_COMPLETE"
+"""Variable that a shell's function sets when it asks for suggestions; see `completing.py`."""
 MODES: tuple[RetentionMode, ...] = get_args(RetentionMode)
 """Who may end a retention early."""
 

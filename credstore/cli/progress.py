@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sys
 import time
 from types import TracebackType
@@ -22,7 +23,11 @@ SELDOM = 10.0
 
 
 class TransferBar:
-    """The `progress` callable of one transfer; leaving the context removes the bar."""
+    """The `progress` callable of one transfer; leaving the context removes the bar.
+
+    The bar appears after half a second whether anything has moved by then or not: what takes long before its
+    first byte is just what people wonder about.
+    """
 
     def __init__(self, invocation: Invocation, title: str, *, steps: bool = False) -> None:
         """Decide whether anyone is watching.
@@ -35,26 +40,33 @@ class TransferBar:
         self._watched = sys.stderr.isatty() and not invocation.quiet and not invocation.json
         self._title = title
         self._steps = steps
-        self._start = time.monotonic()
         self._bar: Progress | None = None
         self._task: TaskID | None = None
+        self._known: tuple[int, int | None] = (0, None)
+        self._soon: asyncio.TimerHandle | None = None
 
     def __call__(self, done: int, total: int | None) -> None:
         """Show that `done` of `total` bytes or steps are done."""
-        if not self._watched or time.monotonic() - self._start < PATIENCE:
-            return
-        if self._bar is None or self._task is None:
-            self._bar = _bar(steps=self._steps)
-            self._task = self._bar.add_task(self._title, total=total)
-            self._bar.start()
-        self._bar.update(self._task, completed=done, total=total)
+        self._known = done, total
+        if self._bar is not None and self._task is not None:
+            self._bar.update(self._task, completed=done, total=total)
+
+    def _appear(self) -> None:
+        done, total = self._known
+        self._bar = _bar(steps=self._steps)
+        self._task = self._bar.add_task(self._title, completed=done, total=total)
+        self._bar.start()  # It draws itself again by a timer of its own, also while nothing arrives.
 
     def __enter__(self) -> Self:
+        if self._watched:
+            self._soon = asyncio.get_running_loop().call_later(PATIENCE, self._appear)
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        if self._soon is not None:
+            self._soon.cancel()
         if self._bar is not None:
             self._bar.stop()
 

@@ -1,5 +1,6 @@
 """What values look like, and that the examples in docstrings are true."""
 
+import asyncio
 import doctest
 import io
 from datetime import UTC, datetime
@@ -89,7 +90,28 @@ def test_a_bar_appears_only_for_people_who_wait(
     monkeypatch.setattr("sys.stderr", terminal)
     monkeypatch.setenv("TERM", "xterm")
     monkeypatch.setattr(progress, "PATIENCE", patience)
-    with progress.TransferBar(invocation, "proofs/[red]a") as bar:
-        bar(500, 1000)
-        bar(1000, 1000)
+
+    async def transfer() -> None:
+        with progress.TransferBar(invocation, "proofs/[red]a") as bar:
+            bar(500, 1000)
+            await asyncio.sleep(0)  # A timer of no patience is due.
+            await asyncio.sleep(0)
+            bar(1000, 1000)
+
+    asyncio.run(transfer())
     assert ("proofs/[red]a" in terminal.getvalue()) is shown
+
+
+def test_a_bar_appears_before_anything_has_moved(monkeypatch: pytest.MonkeyPatch) -> None:
+    terminal = Terminal()
+    monkeypatch.setattr("sys.stderr", terminal)
+    monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr(progress, "PATIENCE", 0.0)
+
+    async def transfer() -> None:
+        with progress.TransferBar(Invocation(), "slow"):
+            await asyncio.sleep(0)
+            await asyncio.sleep(0)
+
+    asyncio.run(transfer())
+    assert "slow" in terminal.getvalue()

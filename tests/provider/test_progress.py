@@ -6,7 +6,9 @@ import pytest
 
 from credstore import S3CompatibleConfig, Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from tests.faults.messages import error as refused
 from tests.faults.rig import run as on_origin
+from tests.faults.script import Respond
 from tests.provider.support import Spy, run
 
 DATA = bytes(range(256)) * 4000
@@ -153,3 +155,32 @@ def test_a_bandwidth_limit_below_a_kilobyte_is_refused():
             secret_access_key=Secret("b"),
             bandwidth_limit=5,
         )
+
+
+def test_bytes_count_as_they_leave_and_all_of_them_once_they_are_there():
+    """Not only once a request is done, which for a large body on a slow line is the end."""
+
+    async def test(rig):
+        told = []
+        data = bytes(2_000_000)
+        await rig.store.store("k", data, progress=lambda *at: told.append(at))
+        assert len(told) >= 7
+        assert told[-1] == (len(data), len(data))
+        assert [done for done, _ in told] == sorted({done for done, _ in told})
+
+    on_origin(test)
+    on_origin(test, multipart_threshold=600_000, part_size=600_000)
+
+
+def test_what_is_sent_again_counts_once():
+    async def test(rig):
+        rig.origin.plan(
+            "before-apply", Respond(lambda _: refused(503, "SlowDown")), operation="UploadPart", times=2
+        )
+        told = []
+        data = bytes(2_000_000)
+        await rig.store.store("k", data, progress=lambda *at: told.append(at))
+        assert told[-1] == (len(data), len(data))
+        assert [done for done, _ in told] == sorted({done for done, _ in told})
+
+    on_origin(test, multipart_threshold=600_000, part_size=600_000)

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from credstore.doctor import Finding
 
 _MARKS = {"ok": "ok  ", "warning": "note", "failed": "FAIL", "not tried": "-   "}
+_COLOURS = {"failed": "red", "warning": "yellow", "ok": "green"}
 _WIDTH = 20
 
 
@@ -99,8 +100,9 @@ def _source(invocation: Invocation) -> dict[str, Any]:
 def _show(invocation: Invocation, finding: Finding) -> None:
     if invocation.quiet and finding.state == "ok":
         return
-    colour = {"failed": "red", "warning": "yellow", "ok": "green"}.get(finding.state)
-    mark = click.style(_MARKS[finding.state], fg=colour)
+    mark = _MARKS[finding.state]
+    if not os.environ.get("NO_COLOR"):  # Where there is no terminal, click leaves colours out by itself.
+        mark = click.style(mark, fg=_COLOURS.get(finding.state))
     for line in _wrapped(finding.check, finding.detail):
         click.echo(f"{mark}  {line}")
         mark = " " * len(_MARKS["ok"])

@@ -12,6 +12,7 @@ import hashlib
 import hmac
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
+from dataclasses import replace
 
 from credstore.driver.header_text import read_etag
 from credstore.driver.parts import Part, counted, cut
@@ -35,6 +36,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.hashing import LOOP_BUDGET, joined, sha256
+from credstore.wire.departing import Departure
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
@@ -96,7 +98,8 @@ async def _put_single(container: Container, request: PutRequest, data: bytes) ->
 
 
 async def _put_stream(container: Container, request: PutRequest, length: int) -> PutResult:
-    body = StreamBody(length=length, open=lambda: counted(request.body.open(), length))
+    departure = Departure(request.progress, length)
+    body = departure.of(length, lambda: counted(request.body.open(), length))
     return await _send(container, request, body=body, size=length, digest=request.digest, md5=None)
 
 
@@ -111,6 +114,8 @@ async def _send(
 ) -> PutResult:
     # Not in a variable, which a traceback would show: a customer-provided key may be among the headers.
     wire = put_blob(request, container.put_headers.of(request, container.able, digest), body=body, md5=md5)
+    if request.progress is not None and isinstance(body, bytes):
+        wire = replace(wire, body=Departure(request.progress, size).of_bytes(body))
     try:
         reply = await container.call(wire, deadline=request.deadline)
     except StorageError as error:
@@ -256,16 +261,17 @@ async def _put_blocks(
         encryption=request.encryption,
     )
     sent = 0
+    departure = Departure(request.progress, request.body.length)
 
     async def send(name: str, number: int, part: Part) -> None:
         nonlocal sent
         if number not in known:
             md5 = format_md5(await part.hashed(hashlib.md5(usedforsecurity=False)))
-            wire = put_block(request.key, name, StreamBody(part.size, part.open), md5, request.encryption)
+            body = departure.of(part.size, part.open, number)
+            wire = put_block(request.key, name, body, md5, request.encryption)
             await container.call(wire, deadline=request.deadline)
         sent += part.size
-        if request.progress is not None:
-            request.progress(sent, request.body.length)
+        departure.arrived(number, part.size)
 
     done = await upload_blocks(container, upload, parts, send)
     if isinstance(done, ObjectInfo):

@@ -43,8 +43,8 @@ from credstore.errors import (
     StorageNotFoundError,
 )
 from credstore.model import Progress
+from credstore.wire.departing import Departure
 from credstore.wire.exchange import Reply
-from credstore.wire.transport import StreamBody
 
 MAX_RECOVERIES = 3
 """Number of times in a row that an upload is continued after a failure without any progress."""
@@ -62,6 +62,7 @@ class Session:
         at: Bytes that have arrived for good.
         kept: Whether it stays when it is interrupted, to be continued.
         key: The customer-supplied one, for each chunk; anything else for none.
+        departure: Counts what leaves.
     """
 
     write: Write
@@ -71,6 +72,10 @@ class Session:
     at: int = 0
     kept: bool = False
     key: ServerEncryption | None = None
+    departure: Departure = field(init=False, repr=False)
+
+    def __post_init__(self) -> None:
+        self.departure = Departure(self.progress, self.total)
 
 
 @dataclass(frozen=True, slots=True)
@@ -212,8 +217,7 @@ async def _before_the_end(bucket: Bucket, session: Session, part: Part, start: i
             code=ErrorCode.TRUNCATED,
             applied="maybe",
         )
-    if session.progress is not None:
-        session.progress(session.at, session.total)
+    session.departure.settled(session.at)
 
 
 async def _sent(bucket: Bucket, session: Session, part: Part, start: int) -> Made | None:
@@ -250,7 +254,8 @@ async def _sent(bucket: Bucket, session: Session, part: Part, start: int) -> Mad
 def _chunk(session: Session, part: Part, start: int) -> GcsRequest:
     """The rest of a part from what has arrived."""
     skip = session.at - start
-    body = StreamBody(part.size - skip, lambda: _from(part, skip))
+    session.departure.settled(session.at)
+    body = session.departure.of(part.size - skip, lambda: _from(part, skip))
     return send_chunk(
         session.write.key,
         session.target,

@@ -11,6 +11,7 @@ import base64
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import aclosing
+from dataclasses import replace
 
 from credstore.driver.header_text import read_etag
 from credstore.driver.parts import Part, counted, cut
@@ -50,6 +51,7 @@ from credstore.errors import (
 from credstore.hashing import joined, sha256
 from credstore.model import NOTHING
 from credstore.quick import made
+from credstore.wire.departing import Departure
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
@@ -118,7 +120,8 @@ async def _put_single(bucket: Bucket, request: PutRequest, data: bytes) -> PutRe
 
 
 async def _put_stream(bucket: Bucket, request: PutRequest, length: int, *, checked: bool) -> PutResult:
-    body = StreamBody(length=length, open=lambda: counted(request.body.open(), length))
+    departure = Departure(request.progress, length)
+    body = departure.of(length, lambda: counted(request.body.open(), length))
     return await _send(bucket, request, body=body, size=length, digest=request.digest, checked=checked)
 
 
@@ -134,6 +137,8 @@ async def _send(
     # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
     headers_of = bucket.put_headers.of
     wire = put_object(request, headers_of(request, digest), body=body, digest=digest, checked=checked)
+    if request.progress is not None and isinstance(body, bytes) and not checked:
+        wire = replace(wire, body=Departure(request.progress, size).of_bytes(body))
     try:
         reply = await bucket.call(wire, deadline=request.deadline)
     except StorageError as error:
@@ -347,13 +352,13 @@ async def _put_parts(
         confirmation=Confirmation(write.encryption),
     )
     sent = 0
+    departure = Departure(request.progress, request.body.length)
 
     async def send(upload_id: str, number: int, part: Part) -> str:
         nonlocal sent
         if known and number in known:
             sent += part.size
-            if request.progress is not None:
-                request.progress(sent, request.body.length)
+            departure.arrived(number, part.size)
             return known[number]
         digest = await part.hashed(hashlib.sha256())
         # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
@@ -361,7 +366,7 @@ async def _put_parts(
             request.key,
             upload_id,
             number,
-            StreamBody(part.size, part.open),
+            departure.of(part.size, part.open, number),
             sha256=digest.hex(),
             headers=customer_headers(request.encryption, dialect),
             checked=write.retention is not None,
@@ -369,8 +374,7 @@ async def _put_parts(
         reply = await bucket.call(wire, deadline=request.deadline)
         upload.confirmation.part(reply.headers)
         sent += part.size
-        if request.progress is not None:
-            request.progress(sent, request.body.length)
+        departure.arrived(number, part.size)
         etag = read_etag(reply.headers.get("etag"))
         return opaque_tag(etag) if etag else await listed_etag(bucket, write, upload_id, number, part.size)
 
