@@ -135,7 +135,7 @@ def test_the_same_verbs_without_an_object_for_a_proof():
             one.proof_id, two.proof_id, again.proof_id,
         ]  # fmt: skip
         newer = await store.supersede(two.proof_id, b"newer")
-        assert (await store.get(two.proof_id)).status.superseded_by == newer.proof_id
+        assert (await store.history(two.proof_id)).superseded_by == newer.proof_id
         await store.revoke(two.proof_id)
         with pytest.raises(ProofRevokedError):
             await store.get(two.proof_id)
