@@ -8,12 +8,12 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.files import TRUST, read_trust, read_whole
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_fields, print_json, printable
 from credstore.cli.places import opened_stores, spot
 from credstore.cli.progress import TransferBar
+from credstore.cli.proof_files import TRUST, read_trust, read_whole
 from credstore.cli.runner import open_store, run_loop
 from credstore.encryption import Secret
 
