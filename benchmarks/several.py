@@ -92,7 +92,7 @@ async def _reads(count: int) -> dict[str, float]:
 
 
 class _Slow(MemoryDriver):
-    """Takes so many seconds for a write."""
+    """Takes `takes` seconds for a write."""
 
     takes = 0.0
 

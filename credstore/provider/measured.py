@@ -71,16 +71,13 @@ class MeasuredVerbs:
         """
         from credstore.prices.plan import billed, together
 
-        meters = self._session.meters
-        if meters:
-            configs = self._session.members
-            return together(
-                self._session.name,
-                [
-                    billed(facts_of(configs[label], label), meter.sent, meter.egress)
-                    for label, meter in meters.items()
-                ],
-            )
+        configs = self._session.members
+        bills = [
+            billed(facts_of(configs[label], label), meter.sent, meter.egress)
+            for label, meter in self._session.meters.items()
+        ]
+        if bills:
+            return bills[0] if len(bills) == 1 else together(self._session.name, bills)
         found = self.metrics()
         verbs = [found.verbs[verb] for verb in _READING if verb in found.verbs]
         read = sum(each.bytes - each.notes.get("cache_hit_bytes", 0) for each in verbs)

@@ -31,7 +31,7 @@ SLOW_DOWN = Respond(error(503, "SlowDown"))
 
 def exchange_of(store: StorageProvider) -> Exchange:
     """The one retry loop of a store, where time and chance can be taken over."""
-    exchange: Exchange = store._session.driver._bucket._exchange
+    exchange: Exchange = store._session.driver._bucket.exchange
     return exchange
 
 

@@ -35,7 +35,7 @@ def open_store(
         **settings,
     }
     store = S3StorageProvider(S3Config(**given), **options)
-    exchange = store._session.driver._bucket._exchange
+    exchange = store._session.driver._bucket.exchange
     start = time.monotonic()
     exchange._sleep = _at_once
     exchange._rng = random.Random(seed).random

@@ -101,7 +101,7 @@ async def over_s3(path, cancels, seed):
     """A storm over the origin; how the calls ended and what they left behind."""
     async with serving() as origin:
         store = open_store(origin, max_connections=AT_ONCE)
-        exchange = store._session.driver._bucket._exchange
+        exchange = store._session.driver._bucket.exchange
         others = asyncio.all_tasks()
         ended = await storm(store, path, cancels, seed)
         tasks = await settled(others)

@@ -190,7 +190,7 @@ def test_health_check_goes_through_and_shows_the_state(unused_url):
         async with S3CompatibleStorageProvider(config) as store:
             assert store.config.hedge_reads is False
             clock = [0.0]
-            store._session.driver._bucket._exchange._monotonic = lambda: clock[0]
+            store._session.driver._bucket.exchange._monotonic = lambda: clock[0]
             codes = []
             for _ in range(Breaker.FAILURES + 1):
                 clock[0] += 1.0

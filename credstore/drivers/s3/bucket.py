@@ -96,6 +96,7 @@ class Bucket:
 
     Attributes:
         config: As given; once the place is known, with all of it.
+        exchange: Makes its calls.
         dialect: Of the cloud.
         name: The bucket's name.
         label: The provider's label.
@@ -139,7 +140,7 @@ class Bucket:
             if dialect.forbidden_may_be_missing
             else ""
         )
-        self._exchange = Exchange(
+        self.exchange = Exchange(
             transport,
             signer,
             classify=self._classify,
@@ -194,12 +195,7 @@ class Bucket:
     @property
     def circuits(self) -> Mapping[str, CircuitState]:
         """Whether calls go to each endpoint that was used."""
-        return self._exchange.circuits()
-
-    @property
-    def requests(self) -> Mapping[str, int]:
-        """What was sent so far, by the provider's name."""
-        return self._exchange.sent
+        return self.exchange.circuits()
 
     @property
     def signer(self) -> AwsSigner:
@@ -210,7 +206,7 @@ class Bucket:
     @property
     def clock_offset(self) -> float:
         """Seconds by which the server's clock is ahead (P14)."""
-        return self._exchange.clock_offset(self._place.origin)
+        return self.exchange.clock_offset(self._place.origin)
 
     async def warm(self, connections: int, deadline: float | None) -> None:
         """Have that many connections to the bucket's place ready, and what signs requests.
@@ -221,18 +217,18 @@ class Bucket:
         self.check_usable(deadline)
         place = await self.located(deadline)
         try:
-            await self._exchange.warm(place.origin, connections, deadline)
+            await self.exchange.warm(place.origin, connections, deadline)
         except StorageError as error:
             error.bucket = self.name
             raise
 
     def may_look(self) -> bool:
         """Whether the retry budget permits one more request, to see what became of a write."""
-        return self._exchange.spend()
+        return self.exchange.spend()
 
     def looked(self) -> None:
         """Such a request got a response: return what it took from the budget."""
-        self._exchange.earn()
+        self.exchange.earn()
 
     def check_key(self, key: str) -> None:
         """Refuse a key that the cloud would store under a different name.
@@ -507,7 +503,7 @@ class Bucket:
             },
         )
         try:
-            reply = await self._exchange.call(call)
+            reply = await self.exchange.call(call)
         except StorageError as error:
             error.bucket = self.name
             if request.key is None and isinstance(error, StorageObjectNotFoundError):
@@ -537,7 +533,7 @@ class Bucket:
         """Close connections and credentials; safe to call again."""
         if not self._guard.closed:
             self._guard.closed = True
-            await self._exchange.aclose()
+            await self.exchange.aclose()
 
 
 async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:

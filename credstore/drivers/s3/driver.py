@@ -134,7 +134,7 @@ class S3Driver(Driver):
     @property
     def requests(self) -> Mapping[str, int]:
         """See `CountsRequests.requests`."""
-        return self._bucket.requests
+        return self._bucket.exchange.sent
 
     async def put(self, request: PutRequest) -> PutResult:
         """Write one object; see `Driver.put`."""

@@ -44,6 +44,7 @@ from credstore.driver.values import (
 from credstore.errors import (
     StorageConfigurationError,
     StorageError,
+    StorageIntegrityError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
@@ -142,6 +143,8 @@ class PricedDriver(Driver):
                 await self._members[at].head(key, ReadOptions(deadline=deadline))
             except StorageObjectNotFoundError:
                 return False
+            except StorageIntegrityError:
+                return True  # What is there is damaged, and can be replaced and deleted like any other.
             return True
 
         found = await map_all(self._order, has, at_once=len(self._order))

@@ -44,7 +44,7 @@ def test_n02_n11_n12_a_put_that_was_applied_before_its_answer_was_lost_succeeds(
 
 def test_looking_an_unclear_write_up_costs_nothing_where_the_provider_answers():
     async def check(fake, driver):
-        budget = driver._bucket._exchange._budget
+        budget = driver._bucket.exchange._budget
         for _ in range(2 * budget.CAPACITY // budget.RETRY_COST):
             fake.plan("PUT", RESET, applied=True)
             assert (await driver.put(put_request("k", b"mine"))).size == 4
@@ -56,7 +56,7 @@ def test_looking_a_conflict_up_gives_nothing_back_to_the_budget_of_retries():
     """It took nothing of it, so that a provider which answers so could be asked without end."""
 
     async def check(fake, driver):
-        budget = driver._bucket._exchange._budget
+        budget = driver._bucket.exchange._budget
         for _ in range(3):
             fake.objects.clear()
             fake.plan("PUT", RESET, applied=True)
