@@ -75,8 +75,8 @@ def _fingerprint(data: bytes) -> bytes:
         raise StorageInvalidRequestError(
             f"this is not a picture that can be read: {type(error).__name__}"
         ) from None
-    code = str(iscc_lib.gen_image_code_v0(pixels, _BITS)["iscc"]).removeprefix("ISCC:")
-    return base64.b32decode(code + "=" * (-len(code) % 8))
+    unit = str(iscc_lib.gen_image_code_v0(pixels, _BITS)["iscc"]).removeprefix("ISCC:")
+    return base64.b32decode(unit + "=" * (-len(unit) % 8))
 
 
 def _too_large() -> StorageInvalidRequestError:
