@@ -9,7 +9,9 @@ same.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
+from credstore.concurrency import in_thread
 from credstore.errors import StorageInvalidRequestError
 
 HEAD = 8192
@@ -45,6 +47,8 @@ _SAME: tuple[frozenset[str], ...] = (
     frozenset({"application/pdf", "application/x-pdf"}),
 )
 _TIFF = "image/tiff"
+_PLAIN = frozenset({"image/png", "image/jpeg", "image/gif", "audio/flac", "application/pdf"})
+"""Types whose beginnings no other has; containers such as RIFF and MP4 have many types."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,14 +87,34 @@ def find_contradiction(media_type: str, head: bytes) -> Contradiction | None:
     return Contradiction(said, found[0])
 
 
-def check_media_type(media_type: str | None, head: bytes) -> None:
+async def check_media_type(media_type: str | None, head: bytes) -> None:
     """Refuse a media type that the bytes do not have.
 
     Raises:
         StorageInvalidRequestError: They contradict it.
+
+    Cost: about 10 µs where the bytes start as the type does, which is usual; else a few ms in a thread.
     """
-    if media_type is not None and (found := find_contradiction(media_type, head)):
+    if media_type is None or _starts_as(media_type.partition(";")[0].strip().lower(), head):
+        return
+    if found := await in_thread(find_contradiction, media_type, head):
         raise StorageInvalidRequestError(f"{found}; a proof would say something false")
+
+
+def _starts_as(said: str, head: bytes) -> bool:
+    """Whether the bytes have a beginning of this type that is long enough to be sure."""
+    return any(head.startswith(magic, offset) for offset, magic in _beginnings().get(said, ()))
+
+
+@cache
+def _beginnings() -> dict[str, tuple[tuple[int, bytes], ...]]:
+    import puremagic
+
+    known: dict[str, dict[tuple[int, bytes], None]] = {}
+    for each in puremagic.magic_header_array:
+        if len(each.byte_match) >= _SURE * 10 and each.mime_type in _PLAIN:
+            known.setdefault(each.mime_type, {})[each.offset, each.byte_match] = None
+    return {mime: tuple(found) for mime, found in known.items()}
 
 
 def media_type_of(head: bytes) -> str | None:

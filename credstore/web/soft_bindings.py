@@ -233,7 +233,7 @@ class SoftBindingApp:
         except StorageInvalidRequestError as error:
             if error.code == ErrorCode.TOO_LARGE:
                 raise
-            raise _Refused(415, "the body is not a picture that can be read") from None
+            raise _Refused(415, "the body is not a picture that can be recognised") from None
         found: list[BindingMatch] = []
         if hint is not None and hint[0] in {ISCC, *self._watermarks}:
             found += await self._index.find(*hint, most=most)

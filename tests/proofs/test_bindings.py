@@ -104,6 +104,13 @@ def test_what_is_not_a_picture_is_refused(data):
         asyncio.run(fingerprint_of(data))
 
 
+@pytest.mark.parametrize("colour", ["white", "black", "red", (1, 2, 3, 0)])
+def test_blank_pictures_are_not_copies_of_each_other(colour):
+    blank = Image.new("RGBA" if isinstance(colour, tuple) else "RGB", (50, 40), colour)
+    with pytest.raises(StorageInvalidRequestError, match="blank"):
+        asyncio.run(fingerprint_of(encoded(blank)))
+
+
 def test_pictures_too_large_are_not_decoded():
     """Nineteen kilobytes that are 40,000 by 40,000 pixels."""
     bomb = encoded(Image.new("1", (40_000, 40_000)), "PNG", optimize=False)

@@ -6,7 +6,7 @@ import pytest
 
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs import AssetDigest, ProofStore
-from credstore.proofs.media_types import HEAD, find_contradiction, media_type_of
+from credstore.proofs.media_types import _PLAIN, HEAD, _starts_as, find_contradiction, media_type_of
 from credstore.provider.presets import MemoryStorageProvider
 from tests.proofs.c2pa_media import MEDIA
 from tests.proofs.material import SIGNER, TRUST
@@ -27,6 +27,13 @@ def test_every_type_agrees_with_its_own_bytes_and_contradicts_others(said):
         same = said == media_type or any({said, media_type} <= family for family in FAMILIES)
         found = find_contradiction(said, data[:HEAD])
         assert (found is None) is (same or media_type in UNSURE), (said, media_type)
+
+
+@pytest.mark.parametrize("said", MEDIA)
+def test_the_short_way_says_the_same_as_the_long_one(said):
+    """Where the first bytes are those of the type, nothing else is looked at."""
+    assert _starts_as(said, MEDIA[said]) is (said in _PLAIN)
+    assert not any(_starts_as(said, data) for media_type, data in MEDIA.items() if media_type != said)
 
 
 @pytest.mark.parametrize(

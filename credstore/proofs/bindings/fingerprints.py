@@ -24,6 +24,8 @@ LARGEST_PICTURE = 32 * 1024 * 1024
 MOST_PIXELS = 100_000_000
 _SIDE = 32
 _BITS = 256
+_LEAST_CONTRAST = 4
+"""Grey levels of 256."""
 _FORMATS = ("PNG", "JPEG", "WEBP", "GIF", "TIFF", "BMP", "AVIF", "MPO")
 
 
@@ -35,8 +37,8 @@ async def fingerprint_of(asset: Storable) -> SoftBinding:
             (async) iterable of bytes.
 
     Raises:
-        StorageInvalidRequestError: Not a PNG, JPEG, WebP, GIF, TIFF, BMP or AVIF, or a damaged one; or it is
-            too large (code `TOO_LARGE`).
+        StorageInvalidRequestError: Not a PNG, JPEG, WebP, GIF, TIFF, BMP or AVIF, a damaged or a blank one;
+            or it is too large (code `TOO_LARGE`).
         StorageConfigurationError: The extra `perceptual` is missing.
         Exception: What the asset's own stream raised.
 
@@ -75,8 +77,11 @@ def _fingerprint(data: bytes) -> bytes:
         raise StorageInvalidRequestError(
             f"this is not a picture that can be read: {type(error).__name__}"
         ) from None
-    code = str(iscc_lib.gen_image_code_v0(pixels, _BITS)["iscc"]).removeprefix("ISCC:")
-    return base64.b32decode(code + "=" * (-len(code) % 8))
+    if max(pixels) - min(pixels) < _LEAST_CONTRAST:
+        # All blank pictures have one fingerprint, and none of them is a copy of another.
+        raise StorageInvalidRequestError("the picture is blank: there is nothing to recognise it by")
+    unit = str(iscc_lib.gen_image_code_v0(pixels, _BITS)["iscc"]).removeprefix("ISCC:")
+    return base64.b32decode(unit + "=" * (-len(unit) % 8))
 
 
 def _too_large() -> StorageInvalidRequestError:

@@ -46,7 +46,7 @@ async def measure_asset(
     if isinstance(asset, AssetDigest):
         return asset
     if isinstance(asset, bytes) and len(asset) <= _SMALL and progress is None:
-        check_media_type(media_type, asset[:HEAD])
+        await check_media_type(media_type, asset[:HEAD])
         return AssetDigest.of(asset)
     if isinstance(cast("object", asset), Mapping):
         raise StorageInvalidRequestError("the asset is a mapping; pass bytes, a path or an AssetDigest")
@@ -62,7 +62,7 @@ async def measure_asset(
                 done += len(piece)
                 if progress is not None:
                     progress(done, body.length)
-    check_media_type(media_type, head)
+    await check_media_type(media_type, head)
     return AssetDigest(digest.digest(), done)
 
 
