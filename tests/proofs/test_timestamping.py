@@ -25,7 +25,7 @@ from credstore.proofs import (
     verify_bundle,
 )
 from credstore.proofs.format.dsse import Envelope, Signature, encode_envelope, seal_payload
-from credstore.proofs.format.evidence import parse_renewal, weigh_evidence
+from credstore.proofs.format.evidence import LARGEST_PIECE, parse_renewal, weigh_evidence
 from credstore.proofs.format.timestamp import make_timestamp_request, parse_token
 from tests.proofs.authorities import Authority, serving, serving_authority
 from tests.proofs.material import ISSUER, P256, P256_KEY, SIGNER, load_verifier
@@ -212,6 +212,7 @@ def test_what_others_plant_changes_nothing_and_is_said(first, second, unpinned):
         for data in planted:
             await store._objects.put_piece(proof.proof_id, data)
         await store.provider.store(LAYOUT.evidence(proof.proof_id) + "0" * 32, b"under another name")
+        await store._objects.put_piece(proof.proof_id, bytes(LARGEST_PIECE + 1))
         trust = stolen(shelf)
         reader = shelf.open(trust=trust, timestamps=pinned(first, second), signer=())
         assert (await reader.get(proof.proof_id)).verified.time_source == "rfc3161"
@@ -458,3 +459,5 @@ def test_what_a_server_may_answer(first):
     asyncio.run(run())
     with pytest.raises(StorageConfigurationError):
         TimestampClient("ftp://127.0.0.1/")
+    client = TimestampClient("https://127.0.0.1/tsr?key=hidden")
+    assert "hidden" not in f"{client!r} {client.name}"

@@ -433,3 +433,17 @@ def test_every_refusal_is_a_proof_error_that_says_no_content():
             verify_proof(broken, TRUST, now=NOW)
         assert "private" not in str(failure.value)
     assert "private" not in repr(verify_proof(secret, TRUST, now=NOW))
+
+
+def test_a_timestamp_of_whole_seconds_may_be_before_a_key_that_is_new():
+    key = replace(KEY, valid_from=ISSUED)
+    envelope = issue()
+    sig = envelope.signatures[0].sig
+    for early, counts in ((timedelta(seconds=1), True), (timedelta(minutes=5, seconds=1), False)):
+        times = (TrustedTime(ISSUED - early, "rfc3161", sig),)
+        if counts:
+            found = verify_proof(envelope, TrustStore(1, (key,)), now=NOW, times=times)
+            assert found.time == ISSUED - early
+        else:
+            with pytest.raises(ProofKeyExpiredError):
+                verify_proof(envelope, TrustStore(1, (key,)), now=NOW, times=times)

@@ -18,7 +18,12 @@ from typing import Self
 
 from credstore.arguments import given, typed_class
 from credstore.concurrency import map_all, map_in_order
-from credstore.errors import ErrorCode, StorageAlreadyExistsError, StorageInvalidRequestError
+from credstore.errors import (
+    ErrorCode,
+    StorageAlreadyExistsError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+)
 from credstore.model import StorageItem
 from credstore.observe import Observer
 from credstore.proofs.attestations.bundles import (
@@ -204,7 +209,7 @@ class AttestationStore:
                 try:
                     named = checked_digest(item.key.rpartition("/")[2])
                     read = await self._read(named)
-                except (ProofError, StorageInvalidRequestError):
+                except (ProofError, StorageIntegrityError, StorageInvalidRequestError):
                     return None  # Planted, damaged, or of someone who does not count.
                 about = sha256 in [each.sha256 for each in read.subjects]
                 right = predicate_type is None or read.predicate_type == predicate_type

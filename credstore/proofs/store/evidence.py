@@ -15,9 +15,9 @@ from datetime import datetime, timedelta
 from typing import TYPE_CHECKING, Protocol
 
 from credstore.concurrency import map_in_order
-from credstore.errors import StorageConfigurationError, StorageError
+from credstore.errors import StorageConfigurationError, StorageError, StorageIntegrityError
 from credstore.proofs.format.dsse import Envelope
-from credstore.proofs.format.errors import ProofTimestampError
+from credstore.proofs.format.errors import ProofFormatError, ProofTimestampError
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.model import Proof
 from credstore.proofs.store.repository import ProofObjects
@@ -92,7 +92,10 @@ class ProofEvidence:
         from credstore.proofs.format.evidence import LARGEST_PIECE, MOST_PIECES
 
         async def fetch(key: str) -> bytes | None:
-            data = await self.objects.fetch(key, LARGEST_PIECE)
+            try:
+                data = await self.objects.fetch(key, LARGEST_PIECE)
+            except (ProofFormatError, StorageIntegrityError):
+                return None  # Too large to be one, or damaged: it adds nothing.
             return data if data is not None and self.objects.layout.piece(proof_id, data) == key else None
 
         keys = (await self.objects.evidence(proof_id))[:MOST_PIECES]

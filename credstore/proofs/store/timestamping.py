@@ -27,7 +27,7 @@ class TimestampClient:
     """Asks one timestamping authority; close it, or use it with `async with`.
 
     Attributes:
-        name: Its address.
+        name: Its address, without a query.
     """
 
     def __init__(self, url: str, *, timeout: float = TIMEOUT) -> None:
@@ -44,7 +44,8 @@ class TimestampClient:
         from credstore.proofs.log.http import LogHttp, check_url
 
         check_url(url)
-        self.name = url
+        self._url = url
+        self.name = url.partition("?")[0]  # What follows may be a secret of the subscriber.
         self._http = LogHttp(timeout=timeout)
 
     async def stamp(self, message: bytes) -> bytes:
@@ -65,13 +66,13 @@ class TimestampClient:
 
         request, nonce = make_timestamp_request(message)
         answer = await self._http.send(
-            "POST", self.name, request, LARGEST_RESPONSE, "application/timestamp-query"
+            "POST", self._url, request, LARGEST_RESPONSE, "application/timestamp-query"
         )
         if answer.status != _OK:
             kind = StorageUnavailableError if answer.status >= _SERVER_ERROR else StorageError
             raise kind(
                 "the timestamping authority did not return a timestamp",
-                key=self.name.partition("?")[0],
+                key=self.name,
                 status_code=answer.status,
             )
         token = parse_token(answer.body)
@@ -92,7 +93,7 @@ class TimestampClient:
         await self.aclose()
 
     def __repr__(self) -> str:
-        return f"<TimestampClient {self.name.partition('?')[0]}>"
+        return f"<TimestampClient {self.name}>"
 
 
 class TimestampVerbs:
