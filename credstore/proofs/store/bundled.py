@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from credstore.errors import StorageUnsupportedError
+from credstore.errors import StorageAlreadyExistsError, StorageUnsupportedError
 from credstore.model import StorageItem
 from credstore.proofs.format.dsse import LARGEST_ENVELOPE, parse_envelope
 from credstore.proofs.format.errors import LogEntryError, ProofConflictError, ProofError
@@ -120,9 +120,20 @@ class BundledObjects(ProofObjects):
         return data
 
     async def put_record(self, proof_id: str, data: bytes) -> None:
-        """Commit a record: log it, after storing what is too large for an entry."""
+        """Commit a record: log it, after storing what is too large for an entry.
+
+        Raises:
+            StorageAlreadyExistsError: There is such an object, which is logged now.
+        """
         if len(data) > LARGEST_ENTRY:
-            await ProofObjects.put_record(self, proof_id, data)
+            try:
+                await ProofObjects.put_record(self, proof_id, data)
+            except StorageAlreadyExistsError:
+                # Of an attempt that stopped before it was logged, or is about to be logged: that one counts.
+                stored = await ProofObjects.fetch(self, self.layout.record(proof_id))
+                if stored is not None:
+                    await self.log.add(stored)
+                raise
         await self.log.add(data)
 
     async def put_index(self, sha256: bytes, proof_id: str) -> None:

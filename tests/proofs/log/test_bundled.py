@@ -5,6 +5,7 @@ import hashlib
 from collections import Counter
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from unittest.mock import patch
 
 import pytest
 
@@ -215,6 +216,20 @@ def test_a_large_statement_is_an_object_of_which_the_log_has_digests():
         await store.provider.delete(key)
         with pytest.raises(LogEntryError, match="digests"):
             await store.get(large.proof_id)
+
+    run(test)
+
+
+def test_a_large_statement_that_was_stored_and_not_logged_is_logged_by_a_repeat():
+    async def test(stand, store):
+        claims = {"text": "x" * 20_000}
+        failure = StorageAccessDeniedError("not today", applied="no")
+        with patch.object(BundledLog, "add", side_effect=failure), pytest.raises(StorageAccessDeniedError):
+            await store.issue(b"large", claims=claims, idempotency_key="once")
+        assert stand.shop.checkpoint.size == 0
+        proof = await store.issue(b"large", claims=claims, idempotency_key="once")
+        assert (await store.get(proof.proof_id)).claims == claims
+        assert stand.shop.checkpoint.size == 1
 
     run(test)
 
