@@ -42,6 +42,7 @@ class LoopThread:
         self._thread.start()
         self._ending = threading.Lock()
         self._runs: set[_Run] = set()
+        self._stopping = False
         self._forget = weakref.finalize(self, _abandon, self._loop, self._forks, aclose)
         self._forget.atexit = False  # `_close_all` waits; a collected store must not.
         _running.add(self)
@@ -49,7 +50,7 @@ class LoopThread:
     @property
     def closed(self) -> bool:
         """Whether it has ended."""
-        return self._loop.is_closed()
+        return self._stopping or self._loop.is_closed()
 
     def check(self) -> None:
         """Refuse a call that could not succeed.
@@ -133,6 +134,9 @@ class LoopThread:
             try:
                 run.result(patience)
             finally:
+                self._stopping = (
+                    True  # Later calls are refused, and those before are cancelled.
+                )
                 self._forget.detach()
                 _running.discard(self)
                 self._loop.call_soon_threadsafe(self._loop.stop)
