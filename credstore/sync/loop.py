@@ -134,9 +134,7 @@ class LoopThread:
             try:
                 run.result(patience)
             finally:
-                self._stopping = (
-                    True  # Later calls are refused, and those before are cancelled.
-                )
+                self._stopping = True  # Later calls are refused, and those before are cancelled.
                 self._forget.detach()
                 _running.discard(self)
                 self._loop.call_soon_threadsafe(self._loop.stop)
