@@ -433,6 +433,13 @@ def connect(
         raise StorageConfigurationError(f"`env_file` is a path, not {given(env_file)}")
     if not isinstance(read_only, bool):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         raise StorageConfigurationError(f"`read_only` is True or False, not {given(read_only)}")
+    unknown = sorted(options.keys() - ProviderOptions.__annotations__.keys())
+    if unknown:
+        raise StorageConfigurationError(
+            f"connect has no option {unknown[0]!r}; settings of a store are parameters of its URL "
+            '("s3://bucket?region=eu-west-1"), or all of them a mapping, and options are '
+            f"{', '.join(ProviderOptions.__annotations__)}"
+        )
     factory = StorageFactory(environ=with_env_file(os.environ, env_file), **options)
     if store is None:
         return factory.from_env(read_only=read_only)

@@ -10,11 +10,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Awaitable, Mapping
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from math import ceil
 from typing import NamedTuple, TypedDict, cast, get_args
 from urllib.parse import quote
 
+from credstore.config.units import parse_duration
 from credstore.driver.contract import VerifiesLinks, WantsChecksums
 from credstore.driver.internal import is_internal
 from credstore.driver.refusals import OVERRIDES, no_link
@@ -105,14 +106,20 @@ class LinkRequest(NamedTuple):
 
 
 async def temporary_link(
-    session: Session, key: str, expires_in: float, method: Method, options: LinkOptions, *, call: Call
+    session: Session,
+    key: str,
+    expires_in: float | timedelta | str,
+    method: Method,
+    options: LinkOptions,
+    *,
+    call: Call,
 ) -> SignedUrl:
     """Make a link by the signer that there is, or by the store; see `StorageProvider.get_signed_url`.
 
     Args:
         session: Of the store.
         key: Of the object.
-        expires_in: Seconds.
+        expires_in: Seconds, or a duration.
         method: That it is for.
         options: As given.
         call: Records what a user's own signer raises.
@@ -121,7 +128,9 @@ async def temporary_link(
         StorageError: As the verb says.
     """
     session.check_key(key)
-    request = LinkRequest(key, method, expires_in, options, session.deadline(options.get("timeout")))
+    request = LinkRequest(
+        key, method, seconds_of(expires_in), options, session.deadline(options.get("timeout"))
+    )
     if isinstance(cast("object", method), str) and method in _WRITING:  # Any other type is refused below.
         session.lifetime.check_writable("get_signed_url", key)
     if session.policy is not None:
@@ -276,6 +285,20 @@ async def _check_public(session: Session, request: LinkRequest, signer: LinkSign
         )
 
 
+def seconds_of(duration: float | timedelta | str) -> float:
+    """A duration in seconds.
+
+    Args:
+        duration: Seconds, a timedelta, or text such as "1h".
+
+    Raises:
+        StorageInvalidRequestError: It is a text, and not of a duration.
+    """
+    if isinstance(duration, timedelta):
+        return duration.total_seconds()
+    return parse_duration(duration) if isinstance(duration, str) else duration
+
+
 def check_duration(expires_in: object, longest: float, what: str) -> None:
     """Refuse a duration that no link has.
 
@@ -283,8 +306,11 @@ def check_duration(expires_in: object, longest: float, what: str) -> None:
         StorageInvalidRequestError: It is less than 1 second or more than `longest`; `what` begins the text.
     """
     if not is_number(expires_in) or not 1 <= cast("float", expires_in) <= longest:
-        days = f" ({longest / 86400:g} days)" if longest >= DAY else ""
-        raise StorageInvalidRequestError(f"{what} 1 to {longest:g} seconds{days}, not {expires_in!r}")
+        days = f" ({longest / DAY:g} days)" if longest >= DAY else ""
+        given = repr(expires_in)
+        if is_number(expires_in) and cast("float", expires_in) >= DAY:
+            given = f"{cast('float', expires_in):.10g} ({cast('float', expires_in) / DAY:.4g} days)"
+        raise StorageInvalidRequestError(f"{what} 1 to {longest:g} seconds{days}, not {given}")
 
 
 async def _presigned(session: Session, request: LinkRequest) -> SignedRequest:

@@ -6,7 +6,7 @@ import builtins
 import time
 from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import aclosing
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, Unpack, overload
 
@@ -815,13 +815,18 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
             return await forget_key(self._session, key)
 
     async def get_signed_url(
-        self, key: str, expires_in: float = 3600.0, method: Method = "GET", **options: Unpack[LinkOptions]
+        self,
+        key: str,
+        expires_in: float | timedelta | str = 3600.0,
+        method: Method = "GET",
+        **options: Unpack[LinkOptions],
     ) -> SignedUrl:
         """A temporary link that works without credentials, for one method.
 
         Args:
             key: The object's key.
-            expires_in: Seconds, 1 to 604,800 (7 days); with a link signer, as many as its CDN honours.
+            expires_in: Seconds, a timedelta or text such as "1h": 1 second to 7 days; with a link signer, as
+                long as its CDN honours.
             method: "GET", "HEAD", "PUT" or "DELETE".
             options: See `LinkOptions`.
 

@@ -213,6 +213,10 @@ def _file_body(file: IO[bytes]) -> Body:
         file.seek(start)
     except (OSError, AttributeError, ValueError):  # Pipes, sockets and responses cannot seek.
         return FileBody(file, None, None, None)
+    if start >= end > 0:  # As it is left by whoever has just written it.
+        raise StorageInvalidRequestError(
+            f"the file is at its end, so none of its {end} bytes would be stored; rewind it: file.seek(0)"
+        )
     if end <= start:  # Empty, as kernel files claim to be.
         return FileBody(file, None, None, None)
     return FileBody(file, start, end - start, _version(file))

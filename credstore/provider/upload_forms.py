@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Literal, TypedDict, cast, get_args
 
 from credstore.driver.contract import MakesUploadForms
@@ -10,7 +11,7 @@ from credstore.driver.refusals import UPLOAD_FORMS
 from credstore.driver.upload_forms import FormRequest
 from credstore.errors import ErrorCode, StorageInvalidKeyError, StorageInvalidRequestError
 from credstore.model import UploadForm
-from credstore.provider.links import LONGEST, check_duration, check_unchanged, check_unsummed
+from credstore.provider.links import LONGEST, check_duration, check_unchanged, check_unsummed, seconds_of
 from credstore.provider.session import Session
 from credstore.provider.validation import check_count, check_header, check_prefix
 
@@ -34,7 +35,7 @@ class UploadFormOptions(TypedDict, total=False):
         content_type: That the object is stored with; the holder of the form cannot choose another. Left out,
             the store's own default.
         success_status: Status of the response to an upload: 200, 201 (with an XML body) or 204, the default.
-        expires_in: Seconds, 1 to 604,800 (7 days); 3,600 if left out.
+        expires_in: Seconds, a timedelta or text such as "1h": 1 second to 7 days; an hour if left out.
         timeout: Seconds to wait for credentials, instead of the configured number.
     """
 
@@ -42,7 +43,7 @@ class UploadFormOptions(TypedDict, total=False):
     content_md5: bytes
     content_type: str
     success_status: SuccessStatus
-    expires_in: float
+    expires_in: float | timedelta | str
     timeout: float
 
 
@@ -63,7 +64,7 @@ async def make_upload_form(
     """
     session.lifetime.check_writable("get_upload_form", key)
     start = _checked_start(session, key, prefix)
-    expires_in = options.get("expires_in", 3600.0)
+    expires_in = seconds_of(options.get("expires_in", 3600.0))
     _check(max_size, options)
     check_duration(expires_in, LONGEST, "expires_in is")
     driver = session.driver

@@ -14,7 +14,7 @@ import contextvars
 import threading
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
-from concurrent.futures import CancelledError, Future
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from contextlib import suppress
 from typing import Any, TypeVar, cast
 
@@ -41,6 +41,8 @@ class LoopThread:
         self._thread = threading.Thread(target=_serve, args=(self._loop,), name="credstore", daemon=True)
         self._thread.start()
         self._ending = threading.Lock()
+        self._runs: set[_Run] = set()
+        self._stopping = False
         self._forget = weakref.finalize(self, _abandon, self._loop, self._forks, aclose)
         self._forget.atexit = False  # `_close_all` waits; a collected store must not.
         _running.add(self)
@@ -48,7 +50,7 @@ class LoopThread:
     @property
     def closed(self) -> bool:
         """Whether it has ended."""
-        return self._loop.is_closed()
+        return self._stopping or self._loop.is_closed()
 
     def check(self) -> None:
         """Refuse a call that could not succeed.
@@ -84,13 +86,17 @@ class LoopThread:
             work.close()
             raise
         run = _Run(work, self._loop, contextvars.copy_context())
+        self._runs.add(run)  # Before it is on its way, so that whoever closes the store knows of it.
         try:
             self._loop.call_soon_threadsafe(run.start)
-        except RuntimeError:  # Another thread has closed the store since.
-            work.close()
-            self.check()
+            return cast("T", run.result())
+        except (RuntimeError, CancelledError):
+            if not run.started:
+                work.close()
+            self.check()  # Another thread has closed the store since.
             raise
-        return cast("T", run.result())
+        finally:
+            self._runs.discard(run)
 
     def iterate(self, items: AsyncIterator[T]) -> Iterator[T]:
         """The items of an async iterator, one by one; leaving early closes it."""
@@ -128,10 +134,13 @@ class LoopThread:
             try:
                 run.result(patience)
             finally:
+                self._stopping = True  # Later calls are refused, and those before are cancelled.
                 self._forget.detach()
                 _running.discard(self)
                 self._loop.call_soon_threadsafe(self._loop.stop)
                 self._thread.join(patience)
+                for late in list(self._runs):  # They came in between, and no loop will run them any more.
+                    late.give_up()
 
 
 class _Run:
@@ -151,7 +160,19 @@ class _Run:
         self._task = self._loop.create_task(self._work, context=self._context)
         self._task.add_done_callback(self._end)
 
+    @property
+    def started(self) -> bool:
+        """Whether its coroutine is the loop's."""
+        return self._task is not None
+
+    def give_up(self) -> None:
+        """End it for whoever waits, where the loop has not."""
+        with suppress(InvalidStateError):
+            self._ended.set_exception(CancelledError())
+
     def _end(self, task: asyncio.Task[Any]) -> None:
+        if self._ended.done():
+            return
         if task.cancelled():
             self._ended.set_exception(CancelledError())
         elif (error := task.exception()) is not None:

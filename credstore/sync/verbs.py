@@ -8,7 +8,7 @@ from __future__ import annotations
 import builtins
 import os
 from collections.abc import Iterable, Iterator, Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Unpack, overload
 
 from credstore.config.settings import CommonConfig
@@ -496,7 +496,11 @@ class BlockingVerbs:
         return self._thread.run(self._provider.forget_key(key))
 
     def get_signed_url(
-        self, key: str, expires_in: float = 3600.0, method: Method = "GET", **options: Unpack[LinkOptions]
+        self,
+        key: str,
+        expires_in: float | timedelta | str = 3600.0,
+        method: Method = "GET",
+        **options: Unpack[LinkOptions],
     ) -> SignedUrl:
         """A temporary link that works without credentials, for one method.
 

@@ -190,3 +190,10 @@ def test_a_wrong_letter_in_a_short_name_of_a_variable(monkeypatch, place):
     for name in ("PORT", "PORT_8080_TCP", "PORT_8080_TCP_ADDR", "SERVICE_HOST", "SERVICE_PORT", "LOG"):
         monkeypatch.setenv(f"CREDSTORE_{name}", "tcp://10.0.0.1:8080")
     assert credstore.connect().get_provider_name() == "memory"
+
+
+def test_a_setting_in_place_of_an_option_says_where_settings_go(place):
+    with pytest.raises(
+        StorageConfigurationError, match="connect has no option 'region'; settings of a store are"
+    ):
+        credstore.connect("s3://photos", region="eu-west-1")

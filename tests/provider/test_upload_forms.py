@@ -250,7 +250,7 @@ def test_no_form_reaches_what_credstore_keeps_for_itself(prefix):
         ("a", {"success_status": True}),
         ("a", {"expires_in": 0}),
         ("a", {"expires_in": 604_801}),
-        ("a", {"expires_in": "60"}),
+        ("a", {"expires_in": "sixty"}),
         ("a", {"method": "PUT"}),
         ("a", {"timeout": 0}),
     ],

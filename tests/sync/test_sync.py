@@ -135,6 +135,28 @@ def test_its_thread_ends_with_it(tmp_path):
     thread.join()  # Of a store that was collected, too.
 
 
+def test_who_calls_while_another_thread_closes_is_refused_or_served_and_never_waits_for_ever():
+    for _ in range(20):
+        store = credstore.sync.connect("memory:")
+        outcomes = []
+
+        def calls(store=store, outcomes=outcomes):
+            try:
+                while True:
+                    store.exists("k")
+            except StorageInvalidRequestError as error:
+                outcomes.append(error.code)
+
+        threads = [threading.Thread(target=calls) for _ in range(3)]
+        for each in threads:
+            each.start()
+        store.close()
+        for each in threads:
+            each.join(30)
+            assert not each.is_alive()
+        assert outcomes == ["CLOSED"] * 3
+
+
 def test_wrong_settings_leave_no_thread():
     before = threading.active_count()
     with pytest.raises(credstore.StorageConfigurationError):
