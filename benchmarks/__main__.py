@@ -57,7 +57,9 @@ def main() -> None:
     parser.add_argument("--count", type=int, help="small operations in one measurement")
     parser.add_argument("--dry", action="store_true", help="print, write nothing")
     options = parser.parse_args()
-    os.environ.pop("PYTHONDONTWRITEBYTECODE", None)  # A program compiles its modules on its first start alone.
+    os.environ.pop(
+        "PYTHONDONTWRITEBYTECODE", None
+    )  # A program compiles its modules on its first start alone.
     count = options.count or (400 if options.quick else 2000)
     scale = Scale(options.rounds, count, options.quick)
     kept = HERE / "results.json"
