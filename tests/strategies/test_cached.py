@@ -2,6 +2,7 @@
 
 import asyncio
 import errno
+import fcntl
 import sys
 import time
 from datetime import UTC
@@ -25,6 +26,7 @@ from credstore.driver import ContentHeaders, ObjectInfo, ReadOptions
 from credstore.files import PendingFile
 from credstore.strategies.abilities import able_as
 from credstore.strategies.cached import plan
+from credstore.strategies.cached.disk import CacheDirectory
 from credstore.strategies.cached.driver import CachedDriver
 from credstore.strategies.passing import PASSED
 from credstore.testing.harness import fetched, put
@@ -357,6 +359,24 @@ def test_a_provider_is_cached_as_a_whole_and_by_its_settings(tmp_path):
             assert (await provider.get_metadata("k")).metadata == {"a": "1"}
 
     asyncio.run(main())
+
+
+def test_an_entry_gets_its_name_while_no_one_counts_the_files(tmp_path, monkeypatch):
+    renamed = []
+
+    def publish(file, **options):
+        with (tmp_path / "total").open("rb") as total, pytest.raises(BlockingIOError):
+            fcntl.flock(total, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        renamed.append(real(file, **options))
+
+    real = PendingFile.publish
+    monkeypatch.setattr(PendingFile, "publish", publish)
+    info = ObjectInfo(key="k", size=3)
+    entry = CacheDirectory(tmp_path, 2**20).begin("ab/cd", info)
+    entry.write(b"abc")
+    entry.publish(0)
+    assert renamed == [None]
+    assert (tmp_path / "ab/cd").is_file()
 
 
 PROCESS = """

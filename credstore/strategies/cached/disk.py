@@ -16,7 +16,8 @@ import contextlib
 import hashlib
 import os
 import sys
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -73,9 +74,12 @@ class OpenEntry:
 class PendingEntry:
     """An entry that is being written."""
 
-    def __init__(self, file: PendingFile, info: ObjectInfo) -> None:
+    def __init__(
+        self, file: PendingFile, info: ObjectInfo, locked: Callable[[], AbstractContextManager[object]]
+    ) -> None:
         self._file = file
         self._info = info
+        self._locked = locked
         self._blocks: list[bytes] = []
         self._digest = hashlib.sha256()
         self._filled = 0
@@ -117,7 +121,8 @@ class PendingEntry:
             return
         self._file.write(plan.encode(plan.Entry(self._info, tuple(self._blocks))))
         os.utime(self._file.fd, (confirmed, confirmed))
-        self._file.publish(durable=False)
+        with self._locked():  # A scan could miss a file that gets another name meanwhile.
+            self._file.publish(durable=False)
 
     def close(self) -> None:
         """Remove what was not published."""
@@ -186,7 +191,7 @@ class CacheDirectory:
         path = self.path / name
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         file = PendingFile(path, replace=True, mode=PRIVATE)
-        return PendingEntry(file, info) if self._claim(file, size) else None
+        return PendingEntry(file, info, self._locked_total) if self._claim(file, size) else None
 
     def _claim(self, file: PendingFile, size: int) -> bool:
         """Open a file with room for it, by removing what was used longest ago; False if there is not enough.
