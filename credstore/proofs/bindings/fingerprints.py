@@ -80,7 +80,7 @@ def _fingerprint(data: bytes) -> bytes:
     if max(pixels) - min(pixels) < _LEAST_CONTRAST:
         # All blank pictures have one fingerprint, and none of them is a copy of another.
         raise StorageInvalidRequestError("the picture is blank: there is nothing to recognise it by")
-    unit = str(iscc_lib.gen_image_code_v0(pixels, _BITS)["iscc"]).removeprefix("ISCC:")
+    unit = str(iscc_lib.gen_image_code_v0(pixels, _BITS)["iscc"]).rpartition(":")[2]
     return base64.b32decode(unit + "=" * (-len(unit) % 8))
 
 
