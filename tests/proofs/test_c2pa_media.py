@@ -153,11 +153,12 @@ def test_films_still_play(tmp_path):
 
 
 CHILD = """
-import asyncio, resource, struct, sys
+import asyncio, struct, sys
 from pathlib import Path
 from credstore.proofs.c2pa import C2paTrust, examine_manifests, native, sign_manifest
 from credstore.proofs.c2pa.credentials import Asking
 from tests.proofs.c2pa_material import CREDENTIALS, DEFINITION, IMAGES
+from tests.memory.child import peak
 import json
 
 mode, folder, size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])
@@ -172,7 +173,7 @@ if not source.exists():
 async def main():
     credential = CREDENTIALS["ES256"]
     await sign_manifest(IMAGES["image/png"], "image/png", definition=DEFINITION, credential=credential)
-    before = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    before = peak()
     if mode == "ours":
         await sign_manifest(source, "audio/wav", definition=DEFINITION, credential=credential, embed=True, output=target)
         verdict = await examine_manifests(target, trust=C2paTrust(), media_type="audio/wav")
@@ -184,7 +185,7 @@ async def main():
                 credential=credential, asking=Asking(credential, asyncio.get_running_loop()), embed=True,
                 remote_url=None, parent=None, timestamp_url=None)
             await asyncio.to_thread(native.read, written, "audio/wav", None, None, "manifest")
-    print((resource.getrusage(resource.RUSAGE_SELF).ru_maxrss - before) // 1024)
+    print((peak() - before) // 1024)
 
 asyncio.run(main())
 """
