@@ -61,9 +61,11 @@ class TestFaultyChild(DriverConformance):
             return opened[-1]
 
         async def settled():
+            """What a member has missed while it was dead it gets when it is back."""
             for driver in opened:
                 if isinstance(driver, RedundantDriver):
                     await driver.settled()
+                    await driver.scrubber.catch_up()
 
         async def peek(key):
             await settled()

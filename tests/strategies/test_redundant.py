@@ -826,3 +826,16 @@ def test_a_scrub_looks_again_at_what_is_written_meanwhile(deleting):
         await store.driver.aclose()
 
     check(main)
+
+
+def test_a_scrub_forgets_what_is_noted_of_a_key_that_is_gone():
+    async def main():
+        async with three() as store:
+            await store.driver.journal.note("gone", store.driver.members)
+            assert store.own(JOURNAL) == [["gone"]] * 3
+            assert (await store.driver.scrubber.scrub("other")).equal
+            assert store.own(JOURNAL) == [["gone"]] * 3
+            assert (await store.driver.scrubber.scrub("go")).equal
+            assert store.own(JOURNAL) == [[]] * 3
+
+    asyncio.run(main())

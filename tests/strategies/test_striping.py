@@ -7,6 +7,7 @@ import pytest
 from credstore.driver import READ_ALL, ReadOptions
 from credstore.driver.reader import ObjectReader
 from credstore.errors import ErrorCode, StorageConnectionError, StorageIntegrityError
+from credstore.strategies.fastest import driver as fastest
 from credstore.strategies.fastest.driver import FastestDriver
 from credstore.strategies.redundant import reading
 from credstore.strategies.redundant.driver import RedundantDriver
@@ -107,6 +108,7 @@ class Counted(Weathered):
 
 def made(monkeypatch, kind):
     monkeypatch.setattr(reading, "LEAST", 1000)
+    monkeypatch.setattr(fastest, "VERIFIED", 999)
     monkeypatch.setattr(reading, "striped", lambda *given: striped(*given, SIZE))
     members = [Counted(f"m{number}") for number in range(3)]
     return members, kind(members, patience=60.0)

@@ -125,14 +125,18 @@ class Scrubber:
         started = datetime.now(UTC)
         tally = _Tally()
         missed = {key async for key in self._journal.missed()}
+        noted = {key for key in missed if key.startswith(prefix) and part.has(key)}
 
         async def compare(key: str) -> None:
+            noted.discard(key)
             outcome = await self._mender.reconcile(key, deep=deep, exclusive=exclusive)
             tally.add(key, outcome)
             if outcome.equal and key in missed:
                 await self._journal.clear(key)
 
         await for_each(self._keys(prefix, part), compare, at_once=lambda: AT_ONCE)
+        for key in sorted(noted):  # Neither an object nor a tombstone is left of it.
+            await compare(key)
         return ScrubReport(
             prefix=prefix,
             share=f"{part.number}/{part.of}",
