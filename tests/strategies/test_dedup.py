@@ -28,7 +28,7 @@ from credstore import (
 )
 from credstore.driver import READ_ALL, ContentHeaders, CopyRequest, PutRequest, ReadOptions, SignRequest
 from credstore.drivers.memory import MemoryDriver, MemoryObjects
-from credstore.errors import StorageError
+from credstore.errors import StorageConflictError, StorageError
 from credstore.proofs import ProofError, ProofStore
 from credstore.provider.layering import layered
 from credstore.strategies.dedup import plan
@@ -494,5 +494,24 @@ def test_a_proof_is_hidden_but_never_called_erased():
                 await store.delete(proof.proof_id, reason="withdrawn")
             with pytest.raises(ProofError):
                 await store.get(proof.proof_id)
+
+    asyncio.run(main())
+
+
+def test_a_write_whose_body_is_collected_after_its_reference_was_made_is_no_certain_no():
+    async def main():
+        world = World()
+
+        async def meanwhile():
+            driver = dedup(world)
+            await driver.collect(GRACE)
+            world.now += 3 * GRACE.total_seconds()
+            await driver.collect(GRACE)
+
+        world.meanwhile, world.pause_at = meanwhile, 7
+        with pytest.raises(StorageConflictError) as caught:
+            await dedup(world).put(request("a", body=Stream(b"one"), digest=None))
+        assert caught.value.applied == "maybe"
+        assert await fetched(dedup(world), "a") in {None, b"one"}
 
     asyncio.run(main())

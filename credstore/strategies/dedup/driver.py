@@ -8,7 +8,8 @@ reference only; `collect` removes the bodies that nothing refers to. See `plan.p
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import replace
 from datetime import timedelta
 from secrets import token_hex
@@ -124,9 +125,10 @@ class DedupDriver(PassingDriver):
         if is_internal(request.key) or (size is not None and size < self._smallest):
             return await self._inner.put(request)
         digest, size, body = await self._received(request)
-        for _ in range(_TRIES):
-            looked, chosen = await self._placed(request, digest, size, body)
-            result = await self._refer(request, chosen, size, looked)
+        for attempt in range(_TRIES):
+            with _after(referred=attempt > 0):
+                looked, chosen = await self._placed(request, digest, size, body)
+                result = await self._refer(request, chosen, size, looked)
             if self._clock() - looked <= plan.HURRY or await self._is_usable(chosen, request.deadline):
                 return replace(result, size=size, digest=bytes.fromhex(digest))
         raise collected_meanwhile(applied="maybe")
@@ -359,13 +361,16 @@ class DedupDriver(PassingDriver):
             **((info.system if request.system is None else request.system) or NOTHING),
             BODY: plan.target(body, size),
         }
+        referred = False
         for _ in range(_TRIES):
             looked = self._clock()
-            if not await self._is_usable(body, request.deadline):
-                body = await self._renewed(body, request.deadline)
-                system[BODY] = plan.target(body, size)
-                continue
-            result = await self._inner.copy(replace(request, source=info, system=system))
+            with _after(referred=referred):
+                if not await self._is_usable(body, request.deadline):
+                    body = await self._renewed(body, request.deadline)
+                    system[BODY] = plan.target(body, size)
+                    continue
+                result = await self._inner.copy(replace(request, source=info, system=system))
+            referred = True
             if self._clock() - looked <= plan.HURRY or await self._is_usable(body, request.deadline):
                 return replace(result, size=size, digest=bytes.fromhex(body.digest))
         raise collected_meanwhile(applied="maybe")
@@ -443,6 +448,17 @@ class DedupDriver(PassingDriver):
         """Close the store; safe to call again."""
         self._guard.closed = True
         await self._inner.aclose()
+
+
+@contextmanager
+def _after(*, referred: bool) -> Generator[None]:
+    """What fails after a reference was made may have had an effect, whatever it says of itself."""
+    try:
+        yield
+    except StorageError as error:
+        if referred and error.applied == "no":
+            error.applied = "maybe"
+        raise
 
 
 ABILITIES: Mapping[type, type[PassingDriver]] = {
