@@ -18,7 +18,6 @@ import click
 
 from credstore.cli.options import Invocation
 from credstore.cli.runner import opened, opened_together, settings, several_stores
-from credstore.config.multi import multi_of
 
 if TYPE_CHECKING:
     from credstore.config.settings import CommonConfig
@@ -99,6 +98,8 @@ def spot(invocation: Invocation, text: str, plain: Literal["key", "path"]) -> Sp
         StorageConfigurationError: It is not a store URL after all, or no store is set.
     """
     if is_url(text):
+        from credstore.config.multi import multi_of
+
         if multi_of(text) is not None:
             return Spot(text, Several(text), "")
         config = settings(invocation, text)

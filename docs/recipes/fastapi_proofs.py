@@ -1,6 +1,7 @@
 """A service that issues proofs for images: `uvicorn fastapi_proofs:app`.
 
     POST /proofs                      the image as body; with `Idempotency-Key` a repeat gets the same proof
+                                      (409 where it says something else of the same image)
     GET  /proofs/{id}                 what the proof says, once it has verified
     GET  /images/{sha256}/proofs      all valid proofs of an image, newest first
     GET  /proofs/{id}/record          redirects to a temporary link to the signed record

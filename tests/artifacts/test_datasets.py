@@ -3,6 +3,7 @@
 import hashlib
 import os
 import random
+import re
 import stat
 import tracemalloc
 from functools import partial
@@ -27,11 +28,13 @@ from credstore import (
 from credstore.artifacts import saving
 from credstore.artifacts.packs import Packer, unpack
 from credstore.artifacts.sources import CutFile, find_files
-from credstore.proofs import ProofError, ProofUntrustedKeyError, TrustStore
+from credstore.proofs import ProofError, ProofUntrustedKeyError, TrustStore, trust_key
 from tests.artifacts.stores import Store, manager_on, noise, read, run, write
-from tests.proofs.material import STRANGER
+from tests.proofs.material import ISSUER, START, STRANGER
 
 MIB = 1024 * 1024
+KEYID = re.compile(rb'"keyid":"sha256:[0-9a-f]{64}"')
+STRANGERS = TrustStore(1, (trust_key(STRANGER.public_key, issuers=[ISSUER], valid_from=START),))
 FILES = {
     "a/b/c.bin": noise(700_000),
     "a/zeros": bytes(2 * MIB),
@@ -259,12 +262,12 @@ def test_any_changed_byte_is_found_and_nothing_of_it_appears(data, tmp_path):
         for key in sorted(store.names()):
             stored = store.objects.by_key[key]
             plain = await store.manager()._provider.retrieve(key)
+            hint = KEYID.search(plain).span() if "/versions/" in key else (0, 0)
             places = range(len(plain)) if "/versions/" in key else draw.sample(range(len(plain)), 9)
             for place in list(places)[:: max(1, len(places) // 60)]:
-                damaged = bytearray(plain)
-                damaged[place] ^= 1 << draw.randrange(8)
-                # As if whoever holds the store had written it: its recorded digest fits.
-                await replace(store, key, bytes(damaged))
+                if hint[0] <= place < hint[1]:
+                    continue
+                await replace(store, key, flipped(plain, place, draw.randrange(8)))
                 with pytest.raises(StorageError) as caught:
                     await store.manager().load_dataset("set", into=tmp_path / "out")
                 assert isinstance(caught.value, StorageIntegrityError | ProofError)
@@ -273,6 +276,40 @@ def test_any_changed_byte_is_found_and_nothing_of_it_appears(data, tmp_path):
 
     run(main())
     assert sorted(path.name for path in tmp_path.iterdir()) == ["data"]
+
+
+def test_a_changed_key_id_leads_to_the_key_that_signed_or_is_refused(data, tmp_path):
+    """DSSE signs the statement; the id of the key next to it is a hint, which helps only to find the key."""
+
+    async def main():
+        store = Store()
+        await store.manager().save_dataset("set", data)
+        key = next(key for key in store.names() if "/versions/" in key)
+        plain = await store.manager()._provider.retrieve(key)
+        start, end = KEYID.search(plain).span()
+        refused = 0
+        for number, place in enumerate(range(start, end, 4)):
+            await replace(store, key, flipped(plain, place, number % 8))
+            into = tmp_path / f"out{number}"
+            try:
+                await store.manager().load_dataset("set", into=into)
+            except ProofError:
+                refused += 1
+                assert not into.exists()
+            else:
+                assert read(into) == FILES
+            with pytest.raises(ProofError):
+                await store.manager(trust=STRANGERS, signer=()).load_dataset("set", into=tmp_path / "theirs")
+        assert 0 < refused < number
+
+    run(main())
+
+
+def flipped(data, place, bit):
+    """The bytes with one changed bit, as if whoever holds the store had written it: its digest fits."""
+    damaged = bytearray(data)
+    damaged[place] ^= 1 << bit
+    return bytes(damaged)
 
 
 async def replace(store, key, data):

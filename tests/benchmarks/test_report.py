@@ -1,6 +1,7 @@
 """What the benchmarks make of figures: ratios, exponents, the plot, the counts of strace."""
 
 import asyncio
+import subprocess
 import xml.etree.ElementTree as ET
 from argparse import ArgumentTypeError
 from importlib import import_module
@@ -9,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from benchmarks import growth, many, small
+from benchmarks import growth, many, small, start
 from benchmarks.__main__ import SECTIONS, chosen, render
 from benchmarks.local import read_calls
 from benchmarks.null_s3 import running_null_s3
@@ -18,6 +19,8 @@ from benchmarks.plot import Line, drawn
 from benchmarks.report import comparison, paired, ratio
 from benchmarks.worker import Scale, run
 
+WHOLE_PROCESSES = {"start"}
+"""Sections that measure programs from their start, and need no worker."""
 SVG = "{http://www.w3.org/2000/svg}"
 
 
@@ -82,7 +85,18 @@ def test_every_section_can_be_selected(name):
     assert module.TITLE
     assert callable(module.measure)
     assert callable(module.render)
-    assert asyncio.iscoroutinefunction(module.work)
+    if name in WHOLE_PROCESSES:
+        assert not {"run", "finish", "work"} & vars(module).keys()
+    else:  # What a worker runs.
+        assert asyncio.iscoroutinefunction(module.work)
+
+
+def test_the_cpu_of_a_whole_process_is_counted():
+    with start.surroundings() as (folder, environ):
+        ours = start.commands(folder)[start.OURS]
+        assert start.spent(ours, environ) > 0
+        with pytest.raises(subprocess.CalledProcessError):  # A command that fails has no figure.
+            start.spent([*ours, "--no-such-option"], environ)
 
 
 def test_sections_keep_their_order_and_unknown_ones_are_refused():

@@ -21,10 +21,20 @@ ELSEWHERE = {
         "retention",
         "collect",
     },
-    "without a store": {"providers", "verify-transfer", "top", "demo", "storage"},
+    "without a store": {
+        "providers",
+        "verify-transfer",
+        "top",
+        "demo",
+        "storage",
+        "stores",
+        "trust",
+        "completion",
+    },
+    "of a file, with proofs of one store at most": {"verify"},
     "on other stores than those here": {"check-provider", "serve", "dictionary", "log", "rotate-keys"},
     "of one strategy": {"scrub", "rebalance"},
-    "of one of the stores": {"explain"},
+    "of one of the stores": {"doctor", "explain"},
 }
 """Commands that are not here, and why; what is built on objects is tested once, on one store."""
 SAYS = {
@@ -123,6 +133,11 @@ def test_a_command_works_on_several_stores(cli, several, verb):
 
 def test_prices_are_of_one_store(cli, several):
     assert "--store" in cli("explain", "store", "5000", code=2).err
+
+
+def test_stores_are_examined_one_by_one(cli, several):
+    assert "--store" in cli("doctor", code=2).err
+    assert "--store" in cli("doctor", os.environ["CREDSTORE_URL"], code=2).err
 
 
 def test_a_place_can_be_several_stores(cli, several, monkeypatch, tmp_path):

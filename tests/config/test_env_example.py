@@ -3,10 +3,10 @@
 import re
 from pathlib import Path
 
+import click
 import pytest
 
-from credstore.cli.commands.proof.command import proof_command
-from credstore.cli.commands.proof.keys import keys_command
+from credstore.cli.main import application
 from credstore.config.environ import from_env
 from credstore.config.field_types import held_by
 from credstore.config.named import VARIABLE as STORES
@@ -29,15 +29,20 @@ def fields():
                 yield variable, row, field
 
 
+def options(command):
+    """The variable of every option of a command, and of those below it."""
+    yield from (option.envvar for option in command.params)
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            yield from options(command.get_command(context, name))
+
+
 def test_the_variables_are_those_that_are_read():
     known = {variable for variable, _, _ in fields()} | {URL, STORES}
     known |= {switch for row in Registry().rows() for switch in row.silencers}
     known |= {name for level in PROVIDER for name in level}
-    commands = [*keys_command.commands.values(), *proof_command.commands.values()]
-    known |= {option.envvar for each in commands for option in each.params if option.envvar} | {
-        PASSPHRASE,
-        *VARIABLES,
-    }
+    known |= {variable for variable in options(application()) if variable} | {PASSPHRASE, *VARIABLES}
     assert set(FOUND) == known
 
 

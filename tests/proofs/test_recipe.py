@@ -118,16 +118,33 @@ def test_an_image_gets_a_proof_that_id_hash_and_link_find(service, client):
     assert proof.record.asset.sha256.hex() == SHA256
 
 
-def test_a_repeat_with_one_key_gets_one_proof_and_another_image_a_conflict(client):
+def test_a_repeat_with_one_key_gets_one_proof_and_another_statement_a_conflict(client):
     once = {**PNG, "Idempotency-Key": "order-1"}
     first = client.post("/proofs", content=IMAGE, headers=once)
     again = client.post("/proofs", content=IMAGE, headers=once)
     assert (first.status_code, again.status_code) == (201, 201)
     assert first.json() == again.json()
-    changed = client.post("/proofs", content=IMAGE + b"another", headers=once)
+    # The same image under another type that its bytes may have: not what was signed under this key.
+    changed = client.post("/proofs", content=IMAGE, headers={**once, "content-type": "image/apng"})
     assert changed.status_code == 409
     assert changed.json() == {"error": "PROOF_CONFLICT"}
-    assert len(client.get(f"/images/{SHA256}/proofs").json()) == 1
+    assert client.get(f"/images/{SHA256}/proofs").json() == [first.json()]
+
+
+def test_a_key_is_of_one_image(client):
+    once = {**PNG, "Idempotency-Key": "order-1"}
+    first = client.post("/proofs", content=IMAGE, headers=once).json()
+    other = client.post("/proofs", content=IMAGE + b"another", headers=once).json()
+    assert other["id"] != first["id"]
+    assert other["sha256"] != SHA256
+    assert client.get(f"/images/{SHA256}/proofs").json() == [first]
+    assert client.get(f"/images/{other['sha256']}/proofs").json() == [other]
+
+
+def test_a_type_that_the_bytes_contradict_is_refused(client):
+    refused = client.post("/proofs", content=IMAGE, headers={"content-type": "image/webp"})
+    assert refused.status_code == 400
+    assert client.get(f"/images/{SHA256}/proofs").json() == []
 
 
 def test_what_is_no_image_or_too_large_or_no_id_is_refused(service, client, monkeypatch):

@@ -94,6 +94,7 @@ VERBS = {
     "store": lambda p, key: p.store(key, b"x"),
     "retrieve": lambda p, key: p.retrieve(key),
     "open": lambda p, key: p.open(key).__aenter__(),
+    "retrieve_to": lambda p, key: p.retrieve_to(key, "no such folder/x"),
     "get_metadata": lambda p, key: p.get_metadata(key),
     "exists": lambda p, key: p.exists(key),
     "delete": lambda p, key: p.delete(key),

@@ -603,6 +603,30 @@ def test_a_copy_that_is_not_what_was_read_is_found(destination, tmp_path, s3_ser
     asyncio.run(run())
 
 
+@pytest.mark.parametrize(("there", "code"), [(b"x" * 50, None), (b"theirs", "PRECONDITION_FAILED")])
+def test_another_etag_is_that_of_another_replica_unless_the_bytes_differ(there, code, tmp_path, monkeypatch):
+    """Several stores as one return an etag of one of them, and may be read from another."""
+
+    async def run():
+        make_tree(tmp_path / "a", {"k": b"x" * 50})
+        async with MemoryStorageProvider() as two:
+            real = type(two).store
+
+            async def store(self, key, data, **options):
+                result = await real(self, key, data, **options)
+                await real(self, key, there)
+                return replace(result, etag='"of another"', proved=False)
+
+            monkeypatch.setattr(type(two), "store", store)
+            report = await migrate(tmp_path / "a", two, delete_source=True)
+            failed = [event.error.code for event in report.events if event.kind == "failed"]
+            assert failed == ([] if code is None else [code])
+            assert set(tree_of(tmp_path / "a")) == (set() if code is None else {"k"})
+            assert await two.retrieve("k") == there
+
+    asyncio.run(run())
+
+
 def test_a_stored_copy_that_was_changed_on_its_way_is_found(monkeypatch):
     async def run():
         async with MemoryStorageProvider() as one, MemoryStorageProvider() as two:

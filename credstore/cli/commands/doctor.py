@@ -13,7 +13,7 @@ import click
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import print_json, printable
-from credstore.cli.runner import opened, run_loop, settings
+from credstore.cli.runner import opened, run_loop, settings, several_stores
 from credstore.errors import StorageError
 
 if TYPE_CHECKING:
@@ -59,6 +59,8 @@ async def _examined(invocation: Invocation, show: Callable[[Finding], None], *, 
     from credstore.doctor.findings import failed
 
     try:
+        if several_stores(invocation) is not None:
+            raise click.UsageError("stores are examined one by one; name one of them with --store URL")
         config = settings(invocation)
         provider = opened(invocation, config, reading=True)
         source = Source(**_source(invocation))

@@ -2,7 +2,8 @@
 
 `LogSequencer` writes, `LogClient` reads and believes nothing that is not verified, `LogWitness` cosigns,
 `monitor_log` and `check_log` watch. `merkle` and `note` import nothing of credstore; `tiles`, `checkpoint`,
-`policy`, `entry`, `lock`, `staging`, `proof_file` and `add_checkpoint` are formats, and pure, too.
+`policy`, `entry`, `lock`, `staging`, `proof_file` and `add_checkpoint` are formats, and pure, too, as is
+`log_check`, which verifies offline.
 """
 
 from __future__ import annotations
@@ -20,13 +21,14 @@ if TYPE_CHECKING:
     from credstore.proofs.log.history import History, LoggedStatement, read_history
     from credstore.proofs.log.http import LogHttp
     from credstore.proofs.log.indexing import LogIndex
+    from credstore.proofs.log.log_check import LogCheck
     from credstore.proofs.log.memory import LogMemory
     from credstore.proofs.log.monitor import MonitorReport, monitor_log
     from credstore.proofs.log.note_keys import generate_note_key, pem_signer
     from credstore.proofs.log.objects import LogObjects
     from credstore.proofs.log.policy import LogPolicy, WitnessedCheckpoint, parse_log_policy, sole_policy
     from credstore.proofs.log.proof_file import verify_log_proof
-    from credstore.proofs.log.proof_log import LogCheck, ProofLog
+    from credstore.proofs.log.proof_log import ProofLog
     from credstore.proofs.log.sequencer import LogSequencer
     from credstore.proofs.log.serving import LogFiles
     from credstore.proofs.log.witness import LogWitness, WitnessAnswer
@@ -42,13 +44,14 @@ _HOMES = {
     "history": ("History", "LoggedStatement", "read_history"),
     "http": ("LogHttp",),
     "indexing": ("LogIndex",),
+    "log_check": ("LogCheck",),
     "memory": ("LogMemory",),
     "monitor": ("MonitorReport", "monitor_log"),
     "note_keys": ("generate_note_key", "pem_signer"),
     "objects": ("LogObjects",),
     "policy": ("LogPolicy", "WitnessedCheckpoint", "parse_log_policy", "sole_policy"),
     "proof_file": ("verify_log_proof",),
-    "proof_log": ("LogCheck", "ProofLog"),
+    "proof_log": ("ProofLog",),
     "sequencer": ("LogSequencer",),
     "serving": ("LogFiles",),
     "witness": ("LogWitness", "WitnessAnswer"),

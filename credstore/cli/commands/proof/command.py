@@ -51,7 +51,6 @@ for each in (
     sweep_command,
     stats_command,
     audit_command,
-    history_command,
     reconcile_command,
     publish_trust_command,
     import_credlink_command,
