@@ -1,6 +1,7 @@
 """`credstore proof` with a log: what is signed is logged, verified offline, listed, and caught up with."""
 
 import json
+import os
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from credstore.cli.exits import Exit
 from credstore.proofs.log.proof_file import parse_log_proof
 from tests.cli.conftest import CommandLine
 from tests.cli.test_log import log
-from tests.cli.test_proof import PHOTO, issue, proof
+from tests.cli.test_proof import PHOTO, issue, proof, verified_alone
 
 __all__ = ["log", "proof"]  # Fixtures.
 
@@ -43,6 +44,8 @@ def test_a_logged_proof_verifies_offline(log: CommandLine) -> None:
     assert document["unchecked"] == ["consistency", "asset"]
     proof_text = json.loads(Path("x.proof.json").read_bytes())["log"]["proof"]
     assert parse_log_proof(proof_text.encode()).index == 0
+    alone = verified_alone("--require-log", "--log-policy", os.environ["CREDSTORE_LOG_POLICY"])
+    assert b"in the log, by its" in alone
 
 
 def test_what_is_not_logged_is_refused_where_that_is_required(

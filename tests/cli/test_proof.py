@@ -402,8 +402,8 @@ def test_unknown_ids(proof: CommandLine) -> None:
         assert proof("proof", verb, "../keys", code=2).out == ""
 
 
-def test_verifying_needs_no_store_no_network_and_no_environment(proof: CommandLine) -> None:
-    export(proof)
+def verified_alone(*arguments: str) -> bytes:
+    """What `proof verify` prints in a process without environment or sockets, which loads no store."""
     program = (
         f"import sys; sys.path.insert(0, {str(ROOT)!r})\n"
         "def watch(event, arguments):\n"
@@ -414,12 +414,17 @@ def test_verifying_needs_no_store_no_network_and_no_environment(proof: CommandLi
         "loaded = ('credstore.provider', 'credstore.wire', 'credstore.factory', 'aiohttp')\n"
         "sys.exit(' '.join(name for name in loaded if name in sys.modules) or code)\n"
     )
-    arguments = ["proof", "verify", "x.proof.json", "--asset", "photo.jpg", "--trust", "keys.json"]
+    asked = ["proof", "verify", "x.proof.json", "--asset", "photo.jpg", "--trust", "keys.json", *arguments]
     ended = subprocess.run(
-        [sys.executable, "-c", program, *arguments], env={}, capture_output=True, check=False, timeout=600
+        [sys.executable, "-c", program, *asked], env={}, capture_output=True, check=False, timeout=600
     )
     assert (ended.returncode, ended.stderr) == (0, b"")
-    assert ended.stdout.startswith(b"verified     yes\n")
+    return ended.stdout
+
+
+def test_verifying_needs_no_store_no_network_and_no_environment(proof: CommandLine) -> None:
+    export(proof)
+    assert verified_alone().startswith(b"verified     yes\n")
 
 
 def test_the_independent_verifier_agrees(proof: CommandLine) -> None:
