@@ -7,7 +7,7 @@ not trusted; and a verdict always says what was not checked.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -135,19 +135,8 @@ class AssetVerdict:
             "media_type": self.media_type,
             "evidence": [each.as_json() for each in self.evidence],
             "warnings": list(self.warnings),
-            "lists": [
-                {
-                    "purpose": each.purpose,
-                    "name": each.name,
-                    "date": each.date,
-                    "sha256": each.sha256,
-                    "source": each.source,
-                    "certificates": each.certificates,
-                    "confirmed": each.confirmed,
-                }
-                for each in self.lists
-            ],
-            "unchecked": [{"what": each.what, "settled_by": each.settled_by} for each in self.unchecked],
+            "lists": [asdict(each) for each in self.lists],
+            "unchecked": [asdict(each) for each in self.unchecked],
             "checked_at": self.checked_at.isoformat(),
         }
 

@@ -11,11 +11,15 @@ from urllib.parse import unquote
 
 from aiohttp import web
 
-from credstore.edge.connection import IDLE, serving
+from credstore.edge.connection import IDLE, Handler, serving
+from credstore.errors import StorageInvalidRequestError
 from credstore.web.app import WebApp
 
 if TYPE_CHECKING:
     from credstore.web.soft_bindings import SoftBindingApp
+
+LONGEST_BODY = 120.0
+"""Seconds that the picture of a stranger may take to arrive."""
 
 
 @asynccontextmanager
@@ -46,15 +50,13 @@ async def serving_app(
             response.force_close()  # The rest of it is not read.
         return response
 
-    with listener:
-        async with serving(respond, listener):
-            host, port = listener.getsockname()[:2]
-            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+    async with _listening(respond, listener) as url:
+        yield url
 
 
 @asynccontextmanager
-async def serving_soft_bindings(app: SoftBindingApp, listener: socket.socket) -> AsyncGenerator[None, None]:
-    """Serve the soft binding API until the block ends.
+async def serving_soft_bindings(app: SoftBindingApp, listener: socket.socket) -> AsyncGenerator[str, None]:
+    """Serve the soft binding API until the block ends; yields its URL.
 
     Args:
         app: What responds.
@@ -70,14 +72,44 @@ async def serving_soft_bindings(app: SoftBindingApp, listener: socket.socket) ->
             unquote(path, errors="replace"),
             query,
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=request.content.iter_any(),
+            body=_arriving(request),
             address=request.remote or "",
         )
-        return web.Response(status=answer.status, body=answer.body, headers=headers_of(answer))
+        response = web.Response(status=answer.status, body=answer.body, headers=headers_of(answer))
+        if not request.content.at_eof():
+            response.force_close()  # The rest of it is not read.
+        return response
 
+    async with _listening(respond, listener) as url:
+        yield url
+
+
+@asynccontextmanager
+async def _listening(respond: Handler, listener: socket.socket) -> AsyncGenerator[str, None]:
+    """Respond to whatever arrives, until the block ends; yields the URL."""
     with listener:
         async with serving(respond, listener):
-            yield
+            host, port = listener.getsockname()[:2]
+            yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+async def _arriving(request: web.BaseRequest) -> AsyncGenerator[bytes, None]:
+    """The body of a request, piece by piece.
+
+    Raises:
+        StorageInvalidRequestError: It does not arrive in time.
+    """
+    loop = asyncio.get_running_loop()
+    end = loop.time() + LONGEST_BODY
+    try:
+        while True:
+            async with asyncio.timeout(min(IDLE, end - loop.time())):
+                chunk = await request.content.readany()
+            if not chunk:
+                return
+            yield chunk
+    except TimeoutError:
+        raise StorageInvalidRequestError("the body did not arrive in time") from None
 
 
 async def _body(request: web.BaseRequest, most: int) -> bytes | None:

@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-import resource
 import sys
 import tempfile
 import threading
@@ -10,20 +9,9 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 
 from credstore import LocalConfig, LocalStorageProvider, S3Config, S3StorageProvider, Secret
+from tests.memory.peak import peak
 
 PIECE = os.urandom(1024 * 1024)
-
-
-def peak(*, anew: bool = False) -> int:
-    """KiB of memory at most since the start, or since it was counted anew.
-
-    What `getrusage` tells on Linux begins with the peak of the process that started this one.
-    """
-    if sys.platform == "darwin":
-        return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024
-    if anew:
-        Path("/proc/self/clear_refs").write_text("5")
-    return int(Path("/proc/self/status").read_text().partition("VmHWM:")[2].split()[0])
 
 
 @asynccontextmanager

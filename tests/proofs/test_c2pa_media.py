@@ -158,7 +158,7 @@ from pathlib import Path
 from credstore.proofs.c2pa import C2paTrust, examine_manifests, native, sign_manifest
 from credstore.proofs.c2pa.credentials import Asking
 from tests.proofs.c2pa_material import CREDENTIALS, DEFINITION, IMAGES
-from tests.transfer.endless import peak
+from tests.memory.peak import peak
 import json
 
 mode, folder, size = sys.argv[1], Path(sys.argv[2]), int(sys.argv[3])

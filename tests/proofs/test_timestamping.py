@@ -121,6 +121,24 @@ def test_a_compromised_key_loses_nothing_that_was_stamped(first, second):
     asyncio.run(run())
 
 
+def test_history_counts_a_successor_that_was_stamped_before_its_key_was_stolen(first):
+    async def run():
+        shelf = shelf_of_now()
+        store = shelf.open(timestamps=pinned(first))
+        old = await store.issue(ASSET)
+        new = await store.supersede(old.proof_id, ASSET)
+        for each in (old, new):
+            await store.timestamp(each.proof_id, [Stamping(first)])
+        trust = stolen(shelf)
+        shelf.clock.pass_(30 * DAY)
+        reader = shelf.open(trust=trust, timestamps=pinned(first), signer=())
+        assert (await reader.history(old.proof_id)).superseded_by == new.proof_id
+        await reader.aclose()
+        await store.aclose()
+
+    asyncio.run(run())
+
+
 def test_openssl_agrees_on_what_is_stored(first, second):
     async def run():
         shelf = shelf_of_now()

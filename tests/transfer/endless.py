@@ -8,7 +8,6 @@ import asyncio
 import contextlib
 import hashlib
 import os
-import re
 import subprocess
 import sys
 import threading
@@ -22,6 +21,7 @@ from credstore.driver.values import ObjectInfo, Page, PutResult
 from credstore.drivers.memory import MemoryDriver
 from credstore.provider.provider import StorageProvider
 from credstore.transfer import sync
+from tests.memory.peak import peak
 
 ROOT = Path(__file__).parents[2]
 DATA = b"x" * 100
@@ -97,13 +97,6 @@ def moved(
     assert running.returncode == 0
     peak, *counts = said.split()
     return int(peak), counts
-
-
-def peak() -> int:
-    """KiB that this process had at most; `ru_maxrss` begins with what its parent had."""
-    found = re.search(r"VmHWM:\s+([0-9]+) kB", Path("/proc/self/status").read_text())
-    assert found is not None
-    return int(found[1])
 
 
 async def main(count: int, journal: str, *plant: str) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import json
 import queue
+import socket
 import threading
 from contextlib import contextmanager
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import pytest
 import requests
@@ -27,6 +28,7 @@ from credstore.proofs.bindings.finding import label_of
 from credstore.proofs.bindings.names import encode_value
 from credstore.proofs.c2pa import sign_manifest
 from credstore.provider.presets import MemoryStorageProvider
+from credstore.web import serving
 from credstore.web.serving import serving_soft_bindings
 from credstore.web.soft_binding_api import LARGEST_BODY, document
 from credstore.web.soft_bindings import SoftBindingApp
@@ -79,9 +81,7 @@ def api(**options):
             )
             chosen = {"watermarks": [MARK], "endpoint": ENDPOINT, "rate": 1e6, "burst": 10**6, **options}
             app = SoftBindingApp(index, **chosen)
-            listener = listen("127.0.0.1", 0)
-            base = f"http://127.0.0.1:{listener.getsockname()[1]}"
-            async with serving_soft_bindings(app, listener):
+            async with serving_soft_bindings(app, listen("127.0.0.1", 0)) as base:
                 ready.put((Client(base, app), signed.manifest, await label_of(signed.manifest)))
                 await stop.wait()
 
@@ -394,3 +394,16 @@ def test_it_is_an_asgi_application_as_well():
             assert said == ["lifespan.startup.complete", "lifespan.shutdown.complete"]
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("sent", [b"", b"\x89PNG"])
+def test_a_body_that_does_not_arrive_holds_no_connection(served, monkeypatch, sent):
+    client, _, _ = served
+    monkeypatch.setattr(serving, "IDLE", 0.01)
+    address = urlsplit(client.base)
+    head = b"POST /matches/byContent HTTP/1.1\r\nHost: x\r\nContent-Type: image/png\r\nContent-Length: 100\r\n\r\n"
+    with socket.create_connection((address.hostname, address.port), timeout=600) as connection:
+        connection.sendall(head + sent)
+        answer = b"".join(iter(lambda: connection.recv(65536), b""))
+    assert answer.startswith(b"HTTP/1.1 400 ")
+    assert b"did not arrive in time" in answer

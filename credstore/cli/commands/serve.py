@@ -163,9 +163,7 @@ async def _bindings(
     provider = open_store(invocation, reading=True)
     async with ProofStore(provider, trust=read_trust(trust_file)) as store:
         app = SoftBindingApp(BindingIndex(store), watermarks=watermarks, endpoint=endpoint)
-        listener = listen(*place)
-        address = f"http://{place[0]}:{listener.getsockname()[1]}"
-        async with serving_soft_bindings(app, listener):
+        async with serving_soft_bindings(app, listen(*place)) as address:
             if invocation.json:
                 print_json({"url": address})
                 sys.stdout.flush()

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from datetime import datetime
 from typing import Any, Literal, TypeAlias
 
@@ -297,19 +297,8 @@ class C2paVerdict:
                 for each in self.findings
             ],
             "remote_url": self.remote_url,
-            "lists": [
-                {
-                    "purpose": each.purpose,
-                    "name": each.name,
-                    "date": each.date,
-                    "sha256": each.sha256,
-                    "source": each.source,
-                    "certificates": each.certificates,
-                    "confirmed": each.confirmed,
-                }
-                for each in self.lists
-            ],
-            "unchecked": [{"what": each.what, "settled_by": each.settled_by} for each in self.unchecked],
+            "lists": [asdict(each) for each in self.lists],
+            "unchecked": [asdict(each) for each in self.unchecked],
             "checked_at": self.checked_at.isoformat(),
             "words": self.words,
         }

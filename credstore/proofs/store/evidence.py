@@ -153,7 +153,7 @@ class ProofEvidence:
             try:
                 responses = [await client.stamp(message) for message in messages]
                 found = [
-                    await asyncio.to_thread(_attested, authorities, response, message)
+                    await asyncio.to_thread(authorities.check, response, message)
                     for response, message in zip(responses, messages, strict=True)
                 ]
                 for response in responses:
@@ -171,15 +171,6 @@ class ProofEvidence:
         evidence = await self.read(proof_id, envelope)
         stamps = () if evidence is None else evidence.stamps
         return TimestampReport(times, failed, max((each.ends for each in stamps), default=None))
-
-
-def _attested(authorities: TimestampAuthorities, response: bytes, message: bytes) -> datetime:
-    """What readers with these authorities will take from a response.
-
-    Raises:
-        ProofTimestampError: They will refuse it.
-    """
-    return authorities.check(response, message)
 
 
 def bundled(

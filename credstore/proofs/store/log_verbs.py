@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from credstore.errors import StorageConfigurationError
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.logging import StoreLogger, reconciled
@@ -28,10 +27,6 @@ class LogVerbs:
         Cost: 1 request per 1,000 objects, 3 for each statement that is logged, and those of the log.
         """
         with Call(self._lifetime, "proof.reconcile", None, mutation=True) as call:
-            if self._logger is None or not self._logger.log.writes:
-                raise StorageConfigurationError(
-                    "open the store with log=ProofLog(…, sequencer=…) to log proofs"
-                )
             report = await reconciled(self._logger)
             call.attributes.update(logged=report.logged, failed=len(report.failed))
             return report

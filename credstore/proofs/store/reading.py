@@ -215,9 +215,7 @@ class ProofReader:
             if data is None:
                 continue
             with suppress(ProofError):
-                new = verify_signed(
-                    data, self.trust, now=status.as_of, proof_id=new_id, threshold=self.threshold
-                )
+                new = await self._verified(data, new_id, None, status.as_of, timed=False)
                 verify_successor(new, verified)
                 if newest is None or new.record.issued_at > newest.record.issued_at:
                     newest = new
@@ -228,7 +226,8 @@ class ProofReader:
         data = await self.objects.erasure(proof_id)
         if data is None:
             return ProofNotFoundError(f"there is no proof {proof_id}")
-        notice = verify_notice(data, self.trust, now=now, proof_id=proof_id)
+        check = partial(verify_notice, trust=self.trust, now=now, proof_id=proof_id)
+        notice = await self._run(check, parse_envelope(data))
         return ProofErasedError(
             f"the issuer has erased proof {proof_id} at {format_time(notice.at)}, reason: {notice.reason}"
         )

@@ -79,6 +79,8 @@ class Unsteady(MemoryDriver):
         self.nth = None
         if self.plan.startswith("killed"):
             self.dead = True
+            # Whoever is dead reports nothing, also not later, when its tasks are collected.
+            asyncio.get_running_loop().set_exception_handler(lambda _loop, _context: None)
             raise Killed
         raise StorageConnectionError("the answer was lost", applied="maybe")
 
