@@ -231,12 +231,17 @@ def _abandon(loop: asyncio.AbstractEventLoop, forked: int, aclose: Callable[[], 
         finally:
             loop.stop()
 
+    def begin() -> None:
+        task = loop.create_task(end())
+        _kept.add(task)  # The loop itself does not keep it.
+        task.add_done_callback(_kept.discard)
+
     if forked == forks.count and not loop.is_closed():
         with suppress(RuntimeError):
-            loop.call_soon_threadsafe(lambda: _kept.add(loop.create_task(end())))
+            loop.call_soon_threadsafe(begin)
 
 
-_kept: weakref.WeakSet[asyncio.Task[None]] = weakref.WeakSet()
+_kept: set[asyncio.Task[None]] = set()
 _running: weakref.WeakSet[LoopThread] = weakref.WeakSet()
 
 

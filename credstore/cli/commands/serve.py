@@ -70,7 +70,7 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
     envvar=variables.TRUST,
     help="For --soft-binding, whose proofs count; or CREDSTORE_PROOF_TRUST.",
 )
-@click.option("--watermark", "watermarks", metavar="ALG", multiple=True, help="Whose ids to look up, too.")
+@click.option("--watermark", "watermarks", metavar="ALG", multiple=True, help="Also look up its ids.")
 @click.option("--endpoint", metavar="URL", help="Where matches say that manifests are, such as a CDN's.")
 @click.pass_obj
 def serve_command(

@@ -24,13 +24,13 @@ if TYPE_CHECKING:
     "trust_file",
     metavar="FILE",
     envvar=variables.TRUST,
-    help="A trust store: looks for proofs of the file in the store, too; or CREDSTORE_PROOF_TRUST.",
+    help="A trust store: also look for proofs of the file in the store; or CREDSTORE_PROOF_TRUST.",
 )
 @click.option("--fetch", is_flag=True, help="Fetch a manifest from the public https address in the file.")
 @click.option("--fetch-anywhere", is_flag=True, help="The same, from any address, such as an intranet's.")
 @click.option("--media-type", metavar="TYPE", help="What the file is said to be.")
-@click.option("--html", "html_file", metavar="FILE", help="Write the verdict as a page, too.")
-@click.option("--svg", "svg_file", metavar="FILE", help="Write the verdict as a badge, too.")
+@click.option("--html", "html_file", metavar="FILE", help="Also write the verdict as a page.")
+@click.option("--svg", "svg_file", metavar="FILE", help="Also write the verdict as a badge.")
 @click.pass_obj
 def verify_command(
     invocation: Invocation,

@@ -577,7 +577,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
     async def export(self, proof_id: str, *, timestamps: Sequence[bytes] = ()) -> bytes:
         """An offline bundle: one file that verifies with `verify_bundle`, without store or network.
 
-        A revoked or expired proof is exported, too, with its revocation; verifying refuses it.
+        A revoked or expired proof is also exported, with its revocation; verifying refuses it.
 
         Args:
             proof_id: UUID in lower case.

@@ -39,7 +39,7 @@ def export_command(
 ) -> None:
     """Write a proof as one file that verifies without a store or network.
 
-    A revoked or expired proof is exported, too, and verifying refuses it. With a log policy, the proof that
+    A revoked or expired proof is also exported, and verifying refuses it. With a log policy, the proof that
     it is in the log goes with it, where there is one.
     """
 

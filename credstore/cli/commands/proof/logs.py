@@ -34,7 +34,7 @@ _POLICY = click.option(
     help="Which logs and witnesses count (c2sp.org/tlog-policy); or CREDSTORE_LOG_POLICY.",
 )
 _WRITING = (
-    click.option("--log", "writes", is_flag=True, help="Log it in the log of the store, too."),
+    click.option("--log", "writes", is_flag=True, help="Also log it in the log of the store."),
     click.option(
         "--log-key",
         metavar="FILE",
