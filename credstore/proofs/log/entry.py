@@ -17,7 +17,7 @@ from credstore.proofs.format.canonical import Json, encode_json, parse_canonical
 from credstore.proofs.format.dsse import Envelope, encode_envelope, parse_envelope, verify_signatures
 from credstore.proofs.format.errors import LogEntryError, ProofFormatError
 from credstore.proofs.format.fields import format_base64, read_base64, read_id, read_list, read_object
-from credstore.proofs.format.record import PROOF_TYPE, parse_payload, parse_record
+from credstore.proofs.format.record import PROOF_TYPE, parse_payload, parse_record, read_statement
 from credstore.proofs.format.status import ERASURE_TYPE, REVOCATION_TYPE, parse_notice, verify_notice
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.trust_publication import TRUST_STORE_TYPE, verify_trust_store
@@ -30,6 +30,7 @@ _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _LARGEST_SIG = 1024
 _WHOLE = b'{"payload":'
 _ISSUED = f'"predicateType":"{PROOF_TYPE}"'.encode()
+_PUBLISHED = f'"predicateType":"{TRUST_STORE_TYPE}"'.encode()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,7 +84,12 @@ def parse_entry(data: bytes) -> LogEntry:
             needs=("kind", "pae", "keyid", "sig", "v"),
         )
         kind, keyid = members["kind"], members["keyid"]
-        if members["v"] != 1 or kind not in get_args(EntryKind) or not isinstance(keyid, str):
+        if (
+            type(members["v"]) is not int
+            or members["v"] != 1
+            or kind not in get_args(EntryKind)
+            or not isinstance(keyid, str)
+        ):
             raise ProofFormatError("its version or kind is unknown")
         subject = members.get("subject")
         return LogEntry(
@@ -107,8 +113,22 @@ def read_entry(data: bytes) -> LogEntry:
     if not is_whole(data):
         return parse_entry(data)
     try:
-        envelope = parse_envelope(data)
-        first = envelope.signatures[0]
+        return entry_of(parse_envelope(data))
+    except ProofFormatError as error:
+        raise LogEntryError(f"not an entry of this version: {error.message}") from None
+
+
+def entry_of(envelope: Envelope) -> LogEntry:
+    """What the entry of a statement says, of whose signatures none is verified here.
+
+    Raises:
+        LogEntryError: Not a statement that is logged.
+    """
+    first = envelope.signatures[0]
+    try:
+        if _PUBLISHED in envelope.payload:
+            read_statement(parse_payload(envelope.payload), TRUST_STORE_TYPE)
+            return LogEntry("keyring", envelope.digest, first.keyid, first.sig)
         if _ISSUED in envelope.payload:
             record = parse_record(envelope.payload)
             return LogEntry(

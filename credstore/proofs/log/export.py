@@ -8,6 +8,7 @@ from credstore.arguments import typed
 from credstore.concurrency import in_thread
 from credstore.errors import ErrorCode, StorageError
 from credstore.files import write_file
+from credstore.proofs.format.errors import CheckpointError
 from credstore.proofs.log.checkpoint import SignedCheckpoint, open_checkpoint
 from credstore.proofs.log.client import LogClient
 from credstore.proofs.log.note import LARGEST_NOTE
@@ -70,7 +71,9 @@ async def _copied(client: LogClient, found: SignedCheckpoint, tiles: LogTiles, r
         return 0
     known = open_checkpoint(data, client.policy.log_keys, what=str(root / CHECKPOINT))
     copy, new = known.checkpoint, found.checkpoint
-    if copy.origin != new.origin or not await tiles.continues(copy.size, copy.root):
+    if copy.origin != new.origin:
+        raise CheckpointError(f"{root} has a copy of the log {copy.origin!r}, and this is {new.origin!r}")
+    if not await tiles.continues(copy.size, copy.root):
         raise await client.forked(
             f"the copy is of {copy.origin!r} at size {copy.size}, which the log {new.origin!r} of size "
             f"{new.size} does not continue",

@@ -6,6 +6,7 @@ which size; what could not be read, or does not name its asset, is counted, and 
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Collection
 from contextlib import aclosing
 from dataclasses import dataclass
@@ -16,13 +17,16 @@ from credstore.concurrency import in_thread
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.errors import LogEntryError
 from credstore.proofs.log.client import LogClient
-from credstore.proofs.log.entry import LogEntry, is_whole, read_entry
+from credstore.proofs.log.entry import LogEntry, read_entry
 
 SHA256 = 32
 _AT_ONCE = 256
-_OURS = b'{"keyid":'
-_ISSUE = b'"kind":"issue"'
-_SUBJECT = b'"subject":'
+# An entry with these members alone; anything else is parsed, so that no member more hides what it says.
+_PLAIN = re.compile(
+    rb'\{"keyid":"[^"\\]*","kind":"(issue|revoke|erase|keyring)","pae":"sha256:[0-9a-f]{64}"'
+    rb'(?:,"proofId":"([0-9a-f-]{36})")?,"sig":"[A-Za-z0-9+/=]*"'
+    rb'(?:,"subject":\["sha256:([0-9a-f]{64})"\])?,"v":1\}'
+)
 _Look = Callable[[Collection[tuple[int, bytes]]], None]
 
 
@@ -48,8 +52,8 @@ class History:
         size: How many of its entries were read: all up to a checkpoint that satisfies the policy.
         time: Since when enough witnesses had seen that size, UTC; None without witnesses.
         statements: Issues of proofs about the asset, and what became of these, in the log's order.
-        unnamed: Issues whose asset was not logged; any of them may be about it.
-        unread: Entries of another kind or version.
+        unnamed: Issues whose asset or id was not logged; any of them, or of their notices, may be about it.
+        unread: Entries of another kind or version, and notices about no proof by its id.
     """
 
     origin: str
@@ -124,10 +128,14 @@ class _Search:
     def issues(self, entries: Collection[tuple[int, bytes]]) -> None:
         """Find the proofs of the asset."""
         for index, data in entries:
-            if is_whole(data) or (_ISSUE in data and (self._digest in data or _SUBJECT not in data)):
-                self._issue(index, data)
-            elif not data.startswith(_OURS):
-                self.unread += 1
+            plain = _PLAIN.fullmatch(data)
+            if plain is not None:
+                kind, proof_id, subject = plain.groups()
+                if kind == b"keyring" or (
+                    proof_id is not None and (kind != b"issue" or subject not in {None, self._digest})
+                ):
+                    continue
+            self._issue(index, data)
 
     def _issue(self, index: int, data: bytes) -> None:
         try:
@@ -136,16 +144,22 @@ class _Search:
             self.unread += 1
             return
         if entry.kind != "issue":
+            # A notice that says of no proof that it is about it may be about any.
+            self.unread += entry.kind != "keyring" and entry.proof_id is None
             return
-        self.unnamed += entry.subject is None
-        if entry.subject == self._sha256 and entry.proof_id is not None:
+        self.unnamed += entry.subject is None or (entry.subject == self._sha256 and entry.proof_id is None)
+        if entry.subject == self._sha256:
             self.statements.append(LoggedStatement(index, entry))
-            self.ids.add(entry.proof_id)
+            if entry.proof_id is not None:
+                self.ids.add(entry.proof_id)
 
     def notices(self, entries: Collection[tuple[int, bytes]]) -> None:
         """Find what became of these proofs."""
         for index, data in entries:
-            if _ISSUE in data:
+            plain = _PLAIN.fullmatch(data)
+            if plain is not None and (
+                plain[1] in {b"issue", b"keyring"} or (plain[2] or b"").decode() not in self.ids
+            ):
                 continue
             try:
                 entry = read_entry(data)

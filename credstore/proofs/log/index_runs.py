@@ -73,7 +73,7 @@ def parse_run(path: str, size: int, block: int = BLOCK) -> Run | None:
 def cover(runs: Iterable[Run], size: int) -> tuple[list[Run], list[tuple[int, int]]]:
     """The fewest runs that cover a log from its first entry on, and the ranges that none of them covers."""
     widest: dict[int, Run] = {}
-    for run in sorted(runs):
+    for run in sorted(sound(runs)):
         widest[run.start] = run
     chosen: list[Run] = []
     gaps: list[tuple[int, int]] = []
@@ -87,6 +87,24 @@ def cover(runs: Iterable[Run], size: int) -> tuple[list[Run], list[tuple[int, in
         gaps.append((at, min(end, size)))
         at = end
     return chosen, gaps
+
+
+def is_within(run: Run, other: Run) -> bool:
+    """Whether another run covers all that this one does."""
+    return (
+        (run.start, run.end) != (other.start, other.end) and other.start <= run.start and run.end <= other.end
+    )
+
+
+def sound(runs: Iterable[Run]) -> list[Run]:
+    """Those that have at least the rows of the runs within them, since merging loses none."""
+    found: list[Run] = []
+    for run in sorted(runs, key=lambda each: each.end - each.start):  # The smaller first.
+        inner = [each for each in found if is_within(each, run)]
+        outermost = [each for each in inner if not any(is_within(each, other) for other in inner)]
+        if run.size >= sum(each.size for each in outermost):
+            found.append(run)
+    return found
 
 
 def key_of_asset(digest: bytes) -> bytes:

@@ -25,10 +25,12 @@ from credstore.proofs.log.index_runs import (
     Run,
     cover,
     guess,
+    is_within,
     matching,
     merge_parts,
     parse_run,
     rows_of,
+    sound,
     split_rows,
 )
 from credstore.proofs.log.objects import LogObjects
@@ -139,14 +141,14 @@ class LogIndex:
             StorageError: The store failed; a later call continues.
         """
         made = 0
-        runs_now = await self.runs()
+        runs_now = sound(await self.runs())
         final = [run for run in runs_now if run.end - run.start >= self._block]
         await self._objects.remove(
-            [run.path for run in runs_now if any(_is_within(run, other) for other in final)]
+            [run.path for run in runs_now if any(is_within(run, other) for other in final)]
         )
         span = self._block
         while span < self._largest:
-            runs = {run.start: run for run in await self.runs() if run.end - run.start == span}
+            runs = {run.start: run for run in sound(await self.runs()) if run.end - run.start == span}
             for start in sorted(runs):
                 group = [runs.get(start + number * span) for number in range(FACTOR)]
                 if start % (span * FACTOR) == 0 and None not in group:
@@ -250,7 +252,3 @@ class LogIndex:
             cancelled = await until_done([self._merging])
             if cancelled is not None:
                 raise cancelled
-
-
-def _is_within(run: Run, other: Run) -> bool:
-    return run != other and other.start <= run.start and run.end <= other.end

@@ -10,7 +10,7 @@ from credstore.proofs.format.dsse import Envelope, parse_envelope
 from credstore.proofs.format.errors import LogForkError, LogInclusionError, ProofFormatError
 from credstore.proofs.format.logged import Logged, LogPart
 from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
-from credstore.proofs.log.entry import LogEntry, is_whole, parse_entry
+from credstore.proofs.log.entry import LogEntry, entry_of, is_whole, parse_entry
 from credstore.proofs.log.policy import LogPolicy
 from credstore.proofs.log.proof_file import parse_log_proof, verify_log_proof
 
@@ -98,6 +98,6 @@ def _entry_for(data: bytes, envelope: Envelope) -> tuple[Envelope, LogEntry | No
             raise LogInclusionError("the log's entry is another statement")
         return whole, None
     entry = parse_entry(data)
-    if entry.pae != envelope.digest or entry.kind != "issue":
+    if entry.pae != envelope.digest or entry.kind != entry_of(envelope).kind:
         raise LogInclusionError("the log's entry is about another statement")
     return envelope, entry

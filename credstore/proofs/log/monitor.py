@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -12,8 +14,12 @@ from credstore.proofs.format.errors import LogForkError
 from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint
 from credstore.proofs.log.client import LogClient
 from credstore.proofs.log.merkle import hash_leaf
+from credstore.proofs.log.policy import WitnessedCheckpoint
 from credstore.proofs.log.reading import LogTiles
 from credstore.proofs.log.witnesses import WitnessClient
+
+PATIENCE = 10.0
+_PAUSE = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +50,7 @@ async def monitor_log(
     max_age: timedelta | None = None,
     expected: Iterable[bytes] = (),
     start: int = 0,
+    patience: float = PATIENCE,
 ) -> MonitorReport:
     """Compare a log with what its witnesses show, and read its entries.
 
@@ -55,27 +62,35 @@ async def monitor_log(
         expected: Entries that have to be in the log.
         start: First entry to read, where those before are known; what is expected has to be among the
             others.
+        patience: Seconds that the log may take to publish what witnesses have cosigned already.
 
     Raises:
         LogForkError: The log contradicts what the client has seen before; its evidence is saved.
         LogError: The checkpoint or a tile cannot be used.
         StorageError: The log cannot be read.
     """
-    found = await client.checkpoint()
-    tiles = await client.tiles()
+    first = await client.checkpoint()
     problems: list[str] = []
-    witnessed: dict[str, int | None] = {}
+    states: dict[str, SignedCheckpoint | None] = {}
     unreachable: dict[str, str] = {}
     keys = list(client.policy.log_keys)
     for witness in witnesses:
         try:
-            shown = await witness.latest(found.signed.checkpoint.origin, keys)
+            states[witness.name] = await witness.latest(first.signed.checkpoint.origin, keys)
         except StorageError as error:
             unreachable[witness.name] = error.message
-            continue
-        witnessed[witness.name] = None if shown is None else shown.checkpoint.size
+    # Witnesses cosign before a log publishes, and it may have grown since.
+    newest = max([each.checkpoint.size for each in states.values() if each is not None], default=0)
+    found = await _grown(client, newest, patience)
+    tiles = await client.tiles()
+    for name, shown in states.items():
         if shown is not None:
-            problems += await _compared(client, found.signed, shown, tiles, witness.name)
+            problems += await _compared(client, found.signed, shown, tiles, name)
+        elif name in first.witnesses:
+            problems.append(f"the witness {name!r} has cosigned what is shown here, and now knows nothing")
+    if unreachable and not states:
+        problems.append("no witness could be asked, so that a fork or a step back would not be seen")
+    witnessed = {name: None if each is None else each.checkpoint.size for name, each in states.items()}
     if max_age is not None and (found.time is None or now - found.time > max_age):
         since = (
             "it is not known since when" if found.time is None else f"witnessed at {found.time.isoformat()}"
@@ -89,6 +104,16 @@ async def monitor_log(
     if missing:
         problems.append(f"{len(missing)} expected entries are not in the log")
     return MonitorReport(found.signed.checkpoint, witnessed, unreachable, tuple(problems), verified)
+
+
+async def _grown(client: LogClient, size: int, patience: float) -> WitnessedCheckpoint:
+    """The log's state, once it has reached a size or time is up."""
+    end = time.monotonic() + patience
+    while True:
+        found = await client.checkpoint()
+        if found.signed.checkpoint.size >= size or time.monotonic() >= end:
+            return found
+        await asyncio.sleep(min(_PAUSE, patience))
 
 
 async def _compared(

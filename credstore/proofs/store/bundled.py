@@ -14,7 +14,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol, runtime_checkable
 
-from credstore.errors import StorageAlreadyExistsError, StorageUnsupportedError
+from credstore.errors import (
+    ErrorCode,
+    StorageAlreadyExistsError,
+    StorageInvalidRequestError,
+    StorageUnsupportedError,
+)
 from credstore.model import StorageItem
 from credstore.proofs.format.dsse import LARGEST_ENVELOPE, parse_envelope
 from credstore.proofs.format.errors import LogEntryError, ProofConflictError, ProofError
@@ -148,7 +153,13 @@ class BundledObjects(ProofObjects):
             return await ProofObjects.first(self, prefix, most)
         sha256 = bytes.fromhex(prefix.rstrip("/").rpartition("/")[2])
         items: list[StorageItem] = []
-        for statement in await self.log.about(sha256):
+        about = await self.log.about(sha256)
+        if len(about) >= PAGE:
+            raise StorageInvalidRequestError(
+                f"the log has {PAGE} or more proofs about this asset; read all proofs with scan()",
+                code=ErrorCode.TOO_MANY_PROOFS,
+            )
+        for statement in about:
             proof_id: str = statement.entry.proof_id
             if statement.data is not None and proof_id not in self.found:  # The first under its id.
                 self.found[proof_id] = statement.data

@@ -8,6 +8,7 @@ from credstore.proofs.store.logging import StoreLogger, reconciled
 from credstore.proofs.store.model import ReconcileReport
 from credstore.proofs.store.trust_stores import PublishedTrust
 from credstore.provider.call import Call, Lifetime
+from credstore.provider.validation import check_flag
 
 
 class LogVerbs:
@@ -17,17 +18,22 @@ class LogVerbs:
     _logger: StoreLogger | None
     _published: PublishedTrust
 
-    async def reconcile(self) -> ReconcileReport:
+    async def reconcile(self, *, deep: bool = False) -> ReconcileReport:
         """Log whatever was issued, revoked or erased and is not logged yet, as after a crash.
+
+        Args:
+            deep: Also verify what is kept of the log, and replace what is damaged or was planted.
 
         Raises:
             StorageConfigurationError: The store was opened without a log that it may write.
             StorageError: The store cannot be listed; errors of single statements are in the report.
 
-        Cost: 1 request per 1,000 objects, 3 for each statement that is logged, and those of the log.
+        Cost: 1 request per 1,000 objects, 3 for each statement that is logged, and those of the log;
+            with `deep` 2 for each statement there is.
         """
+        check_flag("deep", deep)
         with Call(self._lifetime, "proof.reconcile", None, mutation=True) as call:
-            report = await reconciled(self._logger)
+            report = await reconciled(self._logger, deep=deep)
             call.attributes.update(logged=report.logged, failed=len(report.failed))
             return report
 

@@ -82,7 +82,7 @@ class StoreLogger:
             return
         place = self.objects.layout.logged(proof_id, name)
         try:
-            if not (repeated and await self.objects.has(place)):
+            if not (repeated and await self._is_about(place, envelope)):
                 await self._keep(place, envelope, await self.log.record(encode_envelope(envelope)))
         except StorageError as error:
             raise _pending(f"the notice {name} of proof {proof_id} took effect", error) from error
@@ -111,12 +111,12 @@ class StoreLogger:
                 await self.objects.put_bundle(key, data, replace=True)
 
     async def _is_about(self, key: str, envelope: Envelope) -> bool:
-        """Whether what is kept is the log's proof of an envelope, as far as its kind can be checked."""
+        """Whether what is kept is the log's proof of an envelope."""
         try:
             kept = parse_bundle(await self.objects.fetch(key, LARGEST_BUNDLE) or b"")
-            if kept.log is None or kept.envelope != envelope:
+            if kept.log is None or kept.envelope.digest != envelope.digest:
                 return False
-            return not self.objects.layout.is_bundle(key) or self.log.check(kept.log, envelope) is not None
+            return self.log.check(kept.log, envelope) is not None
         except ProofError:
             return False
 
@@ -171,17 +171,20 @@ class StoreLogger:
             error.key = error.key or key
             raise
 
-    async def reconcile(self) -> AsyncGenerator[tuple[str, StorageError | None], None]:
+    async def reconcile(self, *, deep: bool) -> AsyncGenerator[tuple[str, StorageError | None], None]:
         """Log whatever is not logged yet; yields the key of each with the error where that failed.
+
+        Args:
+            deep: Verify what is kept of the log, too, and not its name alone.
 
         Raises:
             StorageError: The store cannot be listed.
         """
         for prefix in self._kinds():
-            async with aclosing(self._unlogged(prefix)) as keys:
+            async with aclosing(self._unlogged(prefix, deep=deep)) as keys:
                 async for key, place in keys:
                     try:
-                        logged = await self._log_again(key, place)
+                        logged = await self._log_again(key, place, deep=deep)
                     except StorageError as error:
                         error.key = error.key or key
                         yield key, error
@@ -194,8 +197,8 @@ class StoreLogger:
         layout = self.objects.layout
         return layout.records, layout.statuses, layout.trust_stores
 
-    async def _unlogged(self, prefix: str) -> AsyncGenerator[tuple[str, str], None]:
-        """The keys of statements below a prefix, each with where the proof of the log is missing."""
+    async def _unlogged(self, prefix: str, *, deep: bool) -> AsyncGenerator[tuple[str, str], None]:
+        """The keys of statements below a prefix, each with where the proof of the log is, or is missing."""
         layout = self.objects.layout
         shown = layout.shown_trust if prefix == layout.trust_stores else layout.bundles
         async with (
@@ -206,7 +209,7 @@ class StoreLogger:
             async for name in needed:  # Both ascend.
                 while at is not None and at < name:
                     at = await anext(there, None)
-                if at != name:
+                if deep or at != name:
                     yield prefix + name, shown + name
 
     async def _statements(self, prefix: str) -> AsyncGenerator[str, None]:
@@ -222,7 +225,7 @@ class StoreLogger:
                 ):
                     yield name
 
-    async def _log_again(self, key: str, place: str) -> bool:
+    async def _log_again(self, key: str, place: str, *, deep: bool) -> bool:
         """Log one statement by its key, and return whether that was done.
 
         What is wrong with it, the log's admission says. What erased a proof lies where its revocation does
@@ -232,13 +235,17 @@ class StoreLogger:
         data = await (self.objects.fetch(key) if proof_id is None else self.objects.record(proof_id))
         if data is None:  # Removed since it was listed, or not a record yet.
             return False
+        envelope = parse_envelope(data)
+        if deep and await self._is_about(place, envelope):
+            return False
         twin = key.removesuffix(REVOKED) + ERASED
         if key.endswith(f"/{REVOKED}") and await self.objects.fetch(twin) == data:
-            part = await self._kept_at(place.removesuffix(REVOKED) + ERASED)
+            shown = place.removesuffix(REVOKED) + ERASED
+            part = await self._kept_at(shown) if await self._is_about(shown, envelope) else None
             if part is not None:
-                await self._keep(place, parse_envelope(data), part)
+                await self._keep(place, envelope, part)
             return False
-        await self._keep(place, parse_envelope(data), await self.log.record(data))
+        await self._keep(place, envelope, await self.log.record(data))
         return True
 
 
@@ -255,7 +262,7 @@ def _pending(what: str, error: StorageError) -> LogPendingError:
     )
 
 
-async def reconciled(logger: StoreLogger | None) -> ReconcileReport:
+async def reconciled(logger: StoreLogger | None, *, deep: bool) -> ReconcileReport:
     """All of `reconcile` as a report.
 
     Raises:
@@ -266,7 +273,7 @@ async def reconciled(logger: StoreLogger | None) -> ReconcileReport:
         raise StorageConfigurationError("open the store with log=ProofLog(…, sequencer=…) to log proofs")
     logged = 0
     failed: dict[str, StorageError] = {}
-    async with aclosing(logger.reconcile()) as outcomes:
+    async with aclosing(logger.reconcile(deep=deep)) as outcomes:
         async for key, error in outcomes:
             if error is None:
                 logged += 1

@@ -9,7 +9,13 @@ from contextlib import suppress
 from dataclasses import dataclass
 
 from credstore.errors import StorageAlreadyExistsError
-from credstore.proofs.format.dsse import ENVELOPE_TYPE, Envelope, encode_envelope, seal_payload
+from credstore.proofs.format.dsse import (
+    ENVELOPE_TYPE,
+    Envelope,
+    encode_envelope,
+    parse_envelope,
+    seal_payload,
+)
 from credstore.proofs.format.errors import ProofConflictError, ProofError
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
@@ -51,7 +57,9 @@ class PublishedTrust:
                 if_absent=self.objects.conditional,
             )
         except StorageAlreadyExistsError:
-            if await self.objects.fetch(key) != data:
+            stored = await self.objects.fetch(key)
+            # Signatures of some schemes are another each time.
+            if stored is None or parse_envelope(stored).payload != payload:
                 raise ProofConflictError(
                     f"version {trust.version} of the trust store was published before and says something else"
                 ) from None

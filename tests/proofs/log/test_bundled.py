@@ -11,7 +11,12 @@ import pytest
 
 from credstore import MemoryConfig
 from credstore.drivers.memory import MemoryDriver
-from credstore.errors import StorageAccessDeniedError, StorageConfigurationError, StorageUnsupportedError
+from credstore.errors import (
+    StorageAccessDeniedError,
+    StorageConfigurationError,
+    StorageInvalidRequestError,
+    StorageUnsupportedError,
+)
 from credstore.proofs import (
     InLog,
     LogEntryError,
@@ -40,6 +45,7 @@ from credstore.proofs.log.index_runs import (
     rows_of,
 )
 from credstore.proofs.log.reading import LogTiles
+from credstore.proofs.store import bundled
 from credstore.provider.provider import StorageProvider
 from tests.proofs import material
 from tests.proofs.log.logs import NOW, PREFIX, SIGNER, Plain, Shop, Unsteady, made, quietly
@@ -514,3 +520,33 @@ def test_rows_are_made_of_issues_only():
     other = LogEntry("revoke", bytes(32), "key", b"sig", material.ID).data
     assert rows_of([(0, b"rubbish"), (1, other)]) == []
     assert len(rows_of([(0, entry(1)), (1, LogEntry("issue", bytes(32), "k", b"s", material.ID).data)])) == 3
+
+
+def test_a_planted_run_with_fewer_rows_hides_nothing():
+    async def test(stand, store):
+        proofs = [await store.issue(b"%d" % number) for number in range(40)]
+        path = Run(0, stand.block * 256).path
+        await store.provider.store(f"{PREFIX}{path}", b"", compress=False)
+        async with stand.open() as again:
+            for each in proofs:
+                assert (await again.get(each.proof_id)).record == each.record
+            late = await again.issue(b"late")
+            assert (await again.get(late.proof_id)).record == late.record
+            await again.index.merge()
+            assert (await again.get(proofs[0].proof_id)).record == proofs[0].record
+
+    run(test)
+
+
+def test_more_proofs_of_one_asset_than_the_index_returns_are_said(monkeypatch):
+    async def test(_stand, store):
+        monkeypatch.setattr(bundled, "PAGE", 3)
+        for _ in range(3):
+            proof = await store.issue(b"one")
+        with pytest.raises(StorageInvalidRequestError) as caught:
+            await store.find_by_hash(proof.record.asset.sha256)
+        assert caught.value.code == "TOO_MANY_PROOFS"
+        with pytest.raises(StorageInvalidRequestError):
+            [each async for each in store.scan_by_hash(proof.record.asset.sha256)]
+
+    run(test)

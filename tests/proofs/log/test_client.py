@@ -687,7 +687,7 @@ def test_files_over_http():
 
 async def watch(shop, network, policy=WITNESSED, **options):
     group = WitnessGroup(policy, LogHttp(network))
-    options = {"now": NOW, **options}
+    options = {"now": NOW, "patience": 0, **options}
     return await monitor_log(reader(shop, policy), group.clients, **options)
 
 
@@ -700,6 +700,45 @@ def test_a_monitor_finds_nothing_wrong_with_a_sound_log():
         assert report.witnessed == {"w1": 300, "w2": 300}
         assert report.verified == 300
         assert (await watch(shop, network, start=290)).verified == 10
+
+    asyncio.run(main())
+
+
+def test_a_log_that_publishes_while_it_is_watched_is_sound():
+    async def main():
+        w1 = new_witness(W1)
+        network = Network(w1=w1, w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        before = shop.copy()
+        async with shop.open(cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign) as log:
+            await log.append(entries(10, 20))
+        now = reader(shop, WITNESSED)._fetch
+        calls = []
+
+        async def behind(path, most):
+            """What was there before, when the checkpoint is read for the first time."""
+            calls.append(path)
+            if path == "checkpoint" and calls.count(path) == 1:
+                return before.by_key[PREFIX + path].data
+            return await now(path, most)
+
+        group = WitnessGroup(WITNESSED, LogHttp(network))
+        report = await monitor_log(LogClient(behind, policy=WITNESSED), group.clients, now=NOW)
+        assert (report.problems, report.checkpoint.size) == ((), 20)
+
+    asyncio.run(main())
+
+
+def test_a_monitor_says_when_no_witness_looks():
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        network.hosts["w1"] = new_witness(W1)
+        (problem,) = (await watch(shop, network)).problems
+        assert "the witness 'w1' has cosigned what is shown here, and now knows nothing" in problem
+        network.hosts["w1"] = broken
+        (problem,) = (await watch(shop, network)).problems
+        assert "no witness could be asked" in problem
 
     asyncio.run(main())
 
@@ -726,7 +765,7 @@ def test_a_monitor_finds_what_is_wrong(tmp_path):
         await ask(network.hosts["w1"], 0, 5, start=3)
         group = WitnessGroup(WITNESSED, LogHttp(network))
         client = reader(shop, WITNESSED, memory=LogMemory(tmp_path))
-        report = await monitor_log(client, group.clients, now=NOW)
+        report = await monitor_log(client, group.clients, now=NOW, patience=0)
         assert "has cosigned size 5, which the log does not continue" in report.problems[0]
         assert len(list((tmp_path / "forks").iterdir())) == 1
         # One cannot be reached, and one shows nothing, or rubbish.

@@ -1,14 +1,19 @@
 """The history of an asset from a verified copy: complete, or says why not; and copies that fetch only what is new."""
 
 import asyncio
+import json
 
 import pytest
 
 from credstore.errors import StorageInvalidRequestError
-from credstore.proofs import LogForkError, LogTileError
-from credstore.proofs.format.dsse import encode_envelope
-from credstore.proofs.log import LogClient, export_log, read_copy, read_history, sole_policy
+from credstore.proofs import CheckpointError, LogForkError, LogTileError
+from credstore.proofs.format.canonical import encode_json
+from credstore.proofs.format.dsse import encode_envelope, seal_payload
+from credstore.proofs.format.trust_publication import encode_trust_statement
+from credstore.proofs.log import LogClient, export_log, parse_log_policy, read_copy, read_history, sole_policy
+from credstore.proofs.log.checkpoint import Checkpoint, sign_text
 from credstore.proofs.log.entry import LogEntry
+from credstore.proofs.log.note import LocalNoteSigner
 from credstore.proofs.log.objects import LogObjects
 from tests.proofs import material
 from tests.proofs.log.logs import PREFIX, SIGNER, Shop, made
@@ -16,6 +21,7 @@ from tests.proofs.log.test_sequencer import restored
 
 POLICY = sole_policy(SIGNER.key.encode())
 ASSET = material.RECORD.asset.sha256
+OTHER = LocalNoteSigner("other.example", bytes(32))
 
 
 def logged(kind, number, subject=ASSET, proof_id=material.ID):
@@ -120,5 +126,56 @@ def test_a_log_that_does_not_continue_its_copy_is_a_fork(tmp_path):
         with pytest.raises(LogForkError) as caught:
             await export_log(reader(other), tmp_path, only_new=True)
         assert caught.value.note_a == (tmp_path / "checkpoint").read_bytes()
+
+    asyncio.run(main())
+
+
+def changed(entry, **members):
+    """An entry of ours with other members, in their canonical order."""
+    found = {**json.loads(entry), **members}
+    return encode_json({name: value for name, value in found.items() if value is not None})
+
+
+SUBJECT = [f"sha256:{ASSET.hex()}"]
+
+
+@pytest.mark.parametrize(
+    ("entry", "statements", "complete"),
+    [
+        (changed(logged("issue", 9), proofId=None), 2, False),
+        (changed(logged("issue", 9, None), x={"subject": SUBJECT}), 1, False),
+        (changed(logged("issue", 9), x=1), 2, True),
+        (changed(logged("revoke", 9, None), x={"kind": "issue"}), 2, True),
+        (changed(logged("revoke", 9, None), proofId=None), 1, False),
+        (changed(logged("revoke", 9, None), v=True), 1, False),
+    ],
+)
+def test_no_member_more_or_less_hides_a_statement(entry, statements, complete):
+    found = history(Shop(), [logged("issue", 1), entry])
+    assert (len(found.statements), found.complete) == (statements, complete)
+
+
+def test_a_published_trust_store_is_no_entry_of_another_kind():
+    envelope = asyncio.run(seal_payload(encode_trust_statement(material.TRUST), [material.ROOT]))
+    found = history(Shop(), [encode_envelope(material.issue()), encode_envelope(envelope)])
+    assert (len(found.statements), found.complete) == (1, True)
+
+
+def test_a_copy_of_another_log_is_refused_and_is_no_fork(tmp_path):
+    async def main():
+        shop = Shop()
+        async with await made(shop) as log:
+            await log.append([b"one"])
+        await export_log(reader(shop), tmp_path)
+        data = (tmp_path / "checkpoint").read_bytes()
+        signed = (await sign_text(Checkpoint("other.example", 1, bytes(32)).text, [OTHER], 0)).encode()
+        (tmp_path / "checkpoint").write_bytes(signed)
+        both = parse_log_policy(
+            f"log {SIGNER.key.encode()}\nlog {OTHER.key.encode()}\nquorum none\n".encode()
+        )
+        fetch = LogObjects(shop.provider(), PREFIX).fetch
+        with pytest.raises(CheckpointError, match=r"a copy of the log 'other.example'"):
+            await export_log(LogClient(fetch, policy=both), tmp_path, only_new=True)
+        assert (tmp_path / "checkpoint").read_bytes() == signed != data
 
     asyncio.run(main())

@@ -420,3 +420,47 @@ def test_a_log_that_the_policy_does_not_have_is_refused():
     assert not ProofLog(POLICY).writes
     with pytest.raises(StorageConfigurationError):
         asyncio.run(ProofLog(POLICY).record(b"x"))
+
+
+@pytest.mark.parametrize("planted", [b"junk", "another's"])
+def test_what_is_planted_for_the_logs_proof_stops_no_logging(planted):
+    async def test(stand, store):
+        other = await store.issue(b"another")
+        driver = store.sequencer.driver
+
+        async def fail(key):
+            raise StorageAccessDeniedError("not today", applied="no")
+
+        driver.hook = fail
+        proofs = [material.ID, material.OTHER_ID]
+        for proof_id in proofs:
+            with pytest.raises(LogPendingError):
+                await store.issue(ASSET, proof_id=proof_id)
+        with pytest.raises(LogPendingError):
+            await store.revoke(material.ID)
+        driver.hook = None
+        layout = store._objects.layout
+        junk = await store.export(other.proof_id) if planted != b"junk" else planted
+        for key in (*map(layout.bundle, proofs), layout.logged(material.ID, "revoked.json")):
+            await store.provider.store(key, junk, compress=False)
+        assert (await store.revoke(material.ID)).state == "revoked"
+        assert await stand.kinds() == ["issue", "revoke"]
+        assert (await store.reconcile()).logged == 0
+        report = await store.reconcile(deep=True)
+        assert (report.logged, report.failed) == (2, {})
+        assert sorted(await stand.kinds()) == ["issue", "issue", "issue", "revoke"]
+        assert (await store.reconcile(deep=True)).logged == 0
+        assert verified(await store.export(material.OTHER_ID)).logged is not None
+
+    run(test)
+
+
+def test_a_trust_store_is_published_again_by_a_key_whose_signatures_differ():
+    async def test(stand, store):
+        newer = replace(store.trust, version=2)
+        for _ in range(2):
+            await store.publish_trust(newer, signer=material.P256)
+        assert (await store.newest_trust()).version == 2
+
+    root = trust_key(material.P256.public_key, issuers=[], usages=["root"], valid_from=material.START)
+    run(test, trust=TrustStore(1, (material.KEY, root)))

@@ -18,16 +18,17 @@ if TYPE_CHECKING:
 
 
 @command("reconcile")
+@click.option("--deep", is_flag=True, help="Also verify what is kept of the log.")
 @TRUST
 @writes_log
 @click.pass_obj
-def reconcile_command(invocation: Invocation, *, trust_file: str, log: LogChoice) -> None:
+def reconcile_command(invocation: Invocation, *, deep: bool, trust_file: str, log: LogChoice) -> None:
     """Log whatever was issued, revoked, erased or published and is not in the log yet, as after a crash."""
     if not log.writes:
         raise click.UsageError("give --log, with the key and origin of the log")
 
     async def action(store: ProofStore) -> ReconcileReport:
-        return await store.reconcile()
+        return await store.reconcile(deep=deep)
 
     done = with_proofs(invocation, trust_file, action, log=log)
     if invocation.json:
