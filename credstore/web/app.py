@@ -72,6 +72,21 @@ class PostPart(Part, Protocol):
         ...
 
 
+@runtime_checkable
+class NegotiatedPart(Part, Protocol):
+    """A part whose response depends on what its reader accepts."""
+
+    async def negotiate(self, path: str, query: str, accept: str) -> Answer | None:
+        """As `answer`, for this reader.
+
+        Args:
+            path: As for `answer`.
+            query: As for `answer`.
+            accept: The Accept header, or "".
+        """
+        ...
+
+
 @typed_class
 class WebApp:
     """An ASGI application; give it to any ASGI server, or mount it in another application."""
@@ -108,10 +123,12 @@ class WebApp:
         elif scope["type"] == "http":
             method, query = scope["method"], scope["query_string"].decode("latin-1")
             body = await _received(receive, self.largest_body) if method == "POST" else b""
-            answer = await self.respond(method, scope["path"], query, body)
+            answer = await self.respond(method, scope["path"], query, body, accept=_accept(scope))
             await _send(answer, send, head=scope["method"] == "HEAD")
 
-    async def respond(self, method: str, path: str, query: str = "", body: bytes | None = b"") -> Answer:
+    async def respond(
+        self, method: str, path: str, query: str = "", body: bytes | None = b"", *, accept: str = ""
+    ) -> Answer:
         """The response to a request; never raises.
 
         Args:
@@ -119,6 +136,7 @@ class WebApp:
             path: Decoded.
             query: As sent.
             body: Of a POST; None where it is larger than `largest_body`.
+            accept: The Accept header.
         """
         for mounted, part in self._parts.items():
             if path != mounted and not path.startswith(f"{mounted}/"):
@@ -131,6 +149,8 @@ class WebApp:
                     answer = await part.post(rest, body)
                 elif method not in {"GET", "HEAD"}:
                     return Answer(status=405, body=b"Only GET and HEAD.\n", headers={"allow": "GET, HEAD"})
+                elif isinstance(part, NegotiatedPart):
+                    answer = await part.negotiate(rest, query, accept)
                 else:
                     answer = await part.answer(rest, query)
             except StorageError as error:
@@ -142,6 +162,12 @@ class WebApp:
             if answer is not None:
                 return answer
         return Answer(status=404, body=b"There is nothing here.\n")
+
+
+def _accept(scope: Scope) -> str:
+    """The Accept header; several are one list."""
+    headers = scope.get("headers", ())
+    return ",".join(value.decode("latin-1") for name, value in headers if name.lower() == b"accept")
 
 
 async def _received(receive: Receive, most: int) -> bytes | None:

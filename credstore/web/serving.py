@@ -39,7 +39,8 @@ async def serving_app(
         body: bytes | None = b""
         if request.method == "POST":
             body = await _body(request, app.largest_body)
-        answer = await app.respond(request.method, unquote(path), query, body)
+        accept = ",".join(request.headers.getall("Accept", []))
+        answer = await app.respond(request.method, unquote(path), query, body, accept=accept)
         if log is not None:
             log(f"{request.method} {path} {answer.status}")
         headers = {"Cache-Control": "no-store", "X-Content-Type-Options": "nosniff", **(answer.headers or {})}

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -14,6 +14,7 @@ from credstore.cli.commands.log.shared import log_signer, now, prefix_option, re
 from credstore.cli.exits import Terminated
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, printable
+from credstore.cli.proof_files import ROOTS
 from credstore.cli.runner import open_store, run_loop
 from credstore.edge.server import listen, serve_links
 from credstore.proofs import variables
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
 _LAST_PORT = 65535
+LARGEST_POLICY = 1024 * 1024
 
 
 def _address(_context: click.Context, _option: click.Parameter, value: str | None) -> tuple[str, int] | None:
@@ -59,6 +61,25 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
 @click.option("--witness-name", metavar="NAME", help="Of the witness, such as witness.example.com/w1.")
 @click.option("--witness-policy", metavar="FILE", help="The logs that are cosigned (c2sp.org/tlog-policy).")
 @click.option(
+    "--proofs",
+    "proofs_address",
+    metavar="HOST:PORT",
+    callback=_address,
+    help="Also serve pages about the store's proofs there, at /proofs/ID; needs --trust.",
+)
+@click.option(
+    "--pictures",
+    metavar="PREFIX",
+    help="Show the pictures of proofs that are below this prefix of the store.",
+)
+@click.option(
+    "--log-policy",
+    metavar="FILE",
+    envvar="CREDSTORE_LOG_POLICY",
+    help="For --proofs, which logs and witnesses count; or CREDSTORE_LOG_POLICY.",
+)
+@ROOTS
+@click.option(
     "--soft-binding",
     is_flag=True,
     help="Serve C2PA's soft binding API over the proofs of any store instead; needs --trust.",
@@ -68,7 +89,7 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
     "trust_file",
     metavar="FILE",
     envvar=variables.TRUST,
-    help="For --soft-binding, whose proofs count; or CREDSTORE_PROOF_TRUST.",
+    help="For --proofs and --soft-binding, whose proofs count; or CREDSTORE_PROOF_TRUST.",
 )
 @click.option("--watermark", "watermarks", metavar="ALG", multiple=True, help="Also look up its ids.")
 @click.option("--endpoint", metavar="URL", help="Where matches say that manifests are, such as a CDN's.")
@@ -84,6 +105,10 @@ def serve_command(
     witness_key: str | None,
     witness_name: str | None,
     witness_policy: str | None,
+    proofs_address: tuple[str, int] | None,
+    pictures: str | None,
+    log_policy: str | None,
+    roots: tuple[str, ...],
     soft_binding: bool,
     trust_file: str | None,
     watermarks: tuple[str, ...],
@@ -92,17 +117,22 @@ def serve_command(
     """Serve the temporary links of a local store until Ctrl-C or SIGTERM.
 
     The links of a local store start with its link_url setting, which must lead here. Objects are sent
-    in a form that their reader can decode; only valid links are served, and nothing is listed. Counters and
-    the log may share an address.
+    in a form that their reader can decode; only valid links are served, and nothing is listed. Counters,
+    the log and pages about proofs may share an address.
     """
     if soft_binding:
         if trust_file is None:
             raise click.UsageError("--soft-binding needs --trust FILE, or CREDSTORE_PROOF_TRUST")
-        if metrics or log_address or witness_key or witness_name or witness_policy:
+        if metrics or log_address or proofs_address or witness_key or witness_name or witness_policy:
             raise click.UsageError("--soft-binding serves nothing else; start another `serve` for the rest")
         _run(_bindings(invocation, (host, port), trust_file, watermarks, endpoint))
         return
     witness = _witness(witness_key, witness_name, witness_policy, log_address)
+    pages = None
+    if proofs_address is not None:
+        if trust_file is None:
+            raise click.UsageError("--proofs needs --trust FILE, or CREDSTORE_PROOF_TRUST")
+        pages = _pages(trust_file, pictures, log_policy, roots)
 
     async def work() -> None:
         from credstore.web.logs import LogPart, WitnessPart
@@ -120,6 +150,8 @@ def serve_command(
                 parts.append(("log", log_address, "/log", LogPart(provider, log_prefix)))
             if log_address is not None and witness is not None:
                 parts.append(("witness", log_address, "/witness", WitnessPart(witness(provider))))
+            if proofs_address is not None and pages is not None:
+                parts.append(("proofs", proofs_address, "/proofs", await pages(opened, provider)))
             urls = {"url": address}
             for place in dict.fromkeys(place for _, place, _, _ in parts):
                 here = [(name, path, part) for name, where, path, part in parts if where == place]
@@ -190,6 +222,40 @@ def _witness(
         from credstore.proofs.log import LogWitness
 
         return LogWitness(provider, signer=signer, logs=logs, clock=now)
+
+    return made
+
+
+def _pages(
+    trust_file: str, pictures: str | None, log_policy: str | None, roots: tuple[str, ...]
+) -> Callable[[contextlib.AsyncExitStack, StorageProvider], Awaitable[Part]]:
+    """What makes the pages about proofs, once their store is open.
+
+    Raises:
+        click.UsageError: A file cannot be read.
+        StorageError: A file is wrong.
+    """
+    # Here, since links are served without them.
+    from credstore.cli.commands.proof.logs import LogChoice
+    from credstore.cli.proof_files import read_authorities, read_trust, read_whole
+    from credstore.proofs import ProofStore
+    from credstore.web.proof_pages import ProofPages
+
+    trust, authorities = read_trust(trust_file), read_authorities(roots)
+    choice = LogChoice(policy_file=log_policy)
+    policy = None if log_policy is None else read_whole(log_policy, LARGEST_POLICY)
+    check = choice.check()
+
+    async def made(opened: contextlib.AsyncExitStack, provider: StorageProvider) -> Part:
+        log = await choice.open(opened, provider, trust)
+        store = ProofStore(provider, trust=trust, timestamps=authorities, log=log, close_provider=False)
+        return ProofPages(
+            await opened.enter_async_context(store),
+            check_log=check,
+            log_policy=policy,
+            authorities=authorities,
+            pictures=pictures,
+        )
 
     return made
 

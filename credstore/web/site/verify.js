@@ -96,7 +96,7 @@ export async function verifyBundle(bytes, { trust, now, asset = null, policy = n
   const notice = notices.reduce((first, each) => (first === null || each.at < first.at ? each : first), null);
   const expired = proof.record.expiresAt !== null && now >= proof.record.expiresAt;
   const state = notice !== null ? "revoked" : expired ? "expired" : "valid";
-  return { ...proof, state, notice, logged, unchecked, madeAt: bundle.madeAt };
+  return { ...proof, state, expired, notice, logged, unchecked, madeAt: bundle.madeAt };
 }
 
 async function verifySigned(bundle, { trust, now, asset, times }) {

@@ -16,6 +16,7 @@ from credstore.cli.commands.proof.issue_all import issue_all_command
 from credstore.cli.commands.proof.keys import keys_command
 from credstore.cli.commands.proof.link import link_command
 from credstore.cli.commands.proof.list import list_command
+from credstore.cli.commands.proof.page import page_command
 from credstore.cli.commands.proof.published import fetch_command, publish_command
 from credstore.cli.commands.proof.reconcile import publish_trust_command, reconcile_command
 from credstore.cli.commands.proof.revoke import revoke_command
@@ -45,6 +46,7 @@ for each in (
     verify_command,
     export_command,
     link_command,
+    page_command,
     timestamp_command,
     revoke_command,
     delete_command,
