@@ -9,7 +9,7 @@ EXTRAS = artifacts,aws,azure,c2pa,cli,dask,dotenv,frames,fsspec,gcs,opentelemetr
 # Modules are compiled once, not by each of the programs that tests and benchmarks start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-multi test test-system campaign check format bench clean
+.PHONY: demo demo-multi web test test-system campaign check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/credstore demo
@@ -17,11 +17,18 @@ demo: $(VENV)/.demo
 demo-multi: $(VENV)/.demo
 	$(BIN)/credstore demo --multi
 
+# The reader of Content Credentials for the verification page, which a wheel packs where it is there; needs npm.
+web: credstore/web/site/c2pa/LICENSE.txt
+
+credstore/web/site/c2pa/LICENSE.txt: docs/make_web.py
+	$(PYTHON) docs/make_web.py
+
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not system" $(ARGS)
 
 test-system: $(VENV)/.test
 	sh tests/servers/install_system.sh
+	$(MAKE) web
 	$(BIN)/python -m pytest -m system $(ARGS)
 
 # SCALE=ci, campaign (an hour at most) or release; SEED=7 for the same random numbers again.
@@ -67,4 +74,4 @@ $(VENV)/.bench: pyproject.toml | $(VENV)/.test
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist credstore/web/site/c2pa .mypy_cache .ruff_cache .pytest_cache

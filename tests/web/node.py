@@ -46,7 +46,9 @@ class Page:
 def page_in_node() -> Iterator[Page]:
     node = shutil.which("node")
     assert node, "the system tests need node; see tests/servers/install_system.sh"
-    process = subprocess.Popen([node, "--no-warnings", str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    process = subprocess.Popen(
+        [node, "--no-warnings", str(SCRIPT)], stdin=subprocess.PIPE, stdout=subprocess.PIPE
+    )
     try:
         yield Page(process)
     finally:
