@@ -1,7 +1,7 @@
 """Brings the reader of Content Credentials for the verification page: `python docs/make_web.py`.
 
-`@contentauth/c2pa-web` (MIT) and the two packages that it imports (ISC) go, with their licences, to a folder that
-git ignores and the wheel packs. Versions and bytes are pinned here: what a registry has instead is refused.
+`@contentauth/c2pa-web` (MIT) and the two packages that it imports (ISC) go, with their licences, to a folder
+that git ignores and the wheel packs. Versions and bytes are pinned here: what else a registry has is refused.
 """
 
 from __future__ import annotations

@@ -30,6 +30,7 @@ from credstore.edge.headers import (
     unchanged_headers,
 )
 from credstore.edge.negotiation import IDENTITY, choose_coding
+from credstore.edge.pages import PAGE_FILES, LinkPages, PageResponse
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageConnectionError,
@@ -88,14 +89,22 @@ class _ReplacedError(Exception):
 class Responder:
     """The handler of all requests."""
 
-    def __init__(self, provider: StorageProvider, *, log: Callable[[str], None] | None) -> None:
+    def __init__(
+        self,
+        provider: StorageProvider,
+        *,
+        log: Callable[[str], None] | None,
+        pages: LinkPages | None = None,
+    ) -> None:
         """Serve from this store.
 
         Args:
             provider: A store that checks its links itself.
             log: Called for each response: method, path without query, status.
+            pages: What browsers get in place of some objects.
         """
         self._provider = provider
+        self._pages = pages
         self._log = log
 
     async def __call__(self, request: web.BaseRequest) -> web.StreamResponse:
@@ -114,9 +123,16 @@ class Responder:
             return web.Response(status=204, headers={**GUARDS, **PREFLIGHT})
         if request.method not in METHODS:
             return plain(405, Allow=", ".join(METHODS))
+        if self._pages is not None and not query and path.startswith(PAGE_FILES):
+            file = await self._pages.file(path.removeprefix(PAGE_FILES))
+            return plain(404) if file is None else _page(file)
         grant = await self._granted(request.method, path, query)
         if grant is None:
             return plain(403)
+        if self._pages is not None:
+            page = await self._pages.page(grant.key, _listed(request, "Accept") or "")
+            if page is not None:
+                return _page(page)
         for _ in range(LOOKS):
             item = await self._provider.get_metadata(grant.key)
             if item is None:
@@ -161,6 +177,8 @@ class Responder:
         left = int(grant.expires_at.timestamp() - now)
         dated = item if settled else replace(item, last_modified=None)
         headers = object_headers(dated, grant.overrides, coding=coding, tag=tag, left=left, ranged=ranged)
+        if self._pages is not None:
+            headers["Vary"] = "Accept, Accept-Encoding"
         status = failed_condition(request.headers, tag, item.last_modified, settled=settled)
         if status == 304:  # noqa: PLR2004 - not modified
             return web.Response(status=304, headers=unchanged_headers(headers))
@@ -212,6 +230,10 @@ def plain(status: int, **headers: str) -> web.Response:
     return web.Response(
         status=status, text=_TEXTS[status], headers={"Cache-Control": "no-store", **GUARDS, **headers}
     )
+
+
+def _page(page: PageResponse) -> web.Response:
+    return web.Response(status=page.status, headers=page.headers, body=page.body)
 
 
 def _started(status: int, headers: Mapping[str, str], length: int | None) -> web.StreamResponse:

@@ -9,6 +9,7 @@ from collections.abc import AsyncGenerator, Callable
 from urllib.parse import urlsplit
 
 from credstore.arguments import typed
+from credstore.edge.pages import LinkPages
 from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
 from credstore.extras import missing_extra
 from credstore.provider.provider import StorageProvider
@@ -21,6 +22,7 @@ async def serve_links(
     *,
     listener: socket.socket | None = None,
     log: Callable[[str], None] | None = None,
+    pages: LinkPages | None = None,
 ) -> AsyncGenerator[str, None]:
     """Serve the temporary links of a local or memory store while the block runs; yields the base URL.
 
@@ -35,6 +37,8 @@ async def serve_links(
         listener: A bound socket, closed at the end; unless given, the address in the store's `link_url` is
             used. Behind a proxy that terminates TLS it has to be given.
         log: Called with one line for each response: method, path without query, status.
+        pages: What people see who follow links with a browser, such as `credstore.web.ProofLinkPages`; others
+            get the object's bytes.
 
     Raises:
         StorageUnsupportedError: Links of this store are served by its cloud.
@@ -57,7 +61,7 @@ async def serve_links(
         await _probe(provider)
         if listener is None:
             listener = opened.enter_context(_at_link_url(provider))
-        async with serving(Responder(provider, log=log), listener):
+        async with serving(Responder(provider, log=log, pages=pages), listener):
             host, port = listener.getsockname()[:2]
             yield f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 

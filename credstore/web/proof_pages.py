@@ -168,8 +168,12 @@ class ProofPages:
             return html_answer(page_parts(shown), status=shown.status, vary=end == "")
         return await self.picture(proof_id, end) if end in ENDS.values() else None
 
-    async def page(self, proof_id: str) -> ProofPage:
+    async def page(self, proof_id: str, *, pictured: bool = True) -> ProofPage:
         """Everything that is shown of a proof.
+
+        Args:
+            proof_id: Its id.
+            pictured: Whether to look for its picture.
 
         Raises:
             StorageError: The store failed.
@@ -184,7 +188,8 @@ class ProofPages:
             return ProofPage(proof_id, replace(report_of_error(error), by=by))
         try:
             verified = self._verified(bundle, now, None)
-            picture = None if self._pictures is None else await self._pictures.find(verified.proof.record)
+            finder = self._pictures if pictured else None
+            picture = None if finder is None else await finder.find(verified.proof.record)
             if picture is not None:
                 measured = verified.proof.record.asset
                 verified = self._verified(bundle, now, AssetDigest(measured.sha256, measured.size))

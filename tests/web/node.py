@@ -22,7 +22,8 @@ class Page:
         self._process = process
 
     def __call__(self, verb, **request):
-        assert self._process.stdin and self._process.stdout
+        assert self._process.stdin
+        assert self._process.stdout
         self._process.stdin.write(json.dumps({"verb": verb, **request}).encode() + b"\n")
         self._process.stdin.flush()
         line = self._process.stdout.readline()

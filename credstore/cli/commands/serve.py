@@ -23,8 +23,10 @@ from credstore.web.prometheus import PrometheusPart
 from credstore.web.serving import serving_app
 
 if TYPE_CHECKING:
+    from credstore.edge.pages import LinkPages
     from credstore.proofs.log import LogWitness
     from credstore.provider.provider import StorageProvider
+    from credstore.web.proof_pages import ProofPages
 
 _LAST_PORT = 65535
 LARGEST_POLICY = 1024 * 1024
@@ -76,7 +78,7 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
     "--log-policy",
     metavar="FILE",
     envvar="CREDSTORE_LOG_POLICY",
-    help="For --proofs, which logs and witnesses count; or CREDSTORE_LOG_POLICY.",
+    help="Which logs and witnesses count on pages about proofs; or CREDSTORE_LOG_POLICY.",
 )
 @ROOTS
 @click.option(
@@ -89,7 +91,8 @@ def _address(_context: click.Context, _option: click.Parameter, value: str | Non
     "trust_file",
     metavar="FILE",
     envvar=variables.TRUST,
-    help="For --proofs and --soft-binding, whose proofs count; or CREDSTORE_PROOF_TRUST.",
+    help="Whose proofs count: browsers see a page where a link or --proofs leads to one; or "
+    "CREDSTORE_PROOF_TRUST.",
 )
 @click.option("--watermark", "watermarks", metavar="ALG", multiple=True, help="Also look up its ids.")
 @click.option("--endpoint", metavar="URL", help="Where matches say that manifests are, such as a CDN's.")
@@ -128,19 +131,23 @@ def serve_command(
         _run(_bindings(invocation, (host, port), trust_file, watermarks, endpoint))
         return
     witness = _witness(witness_key, witness_name, witness_policy, log_address)
-    pages = None
-    if proofs_address is not None:
-        if trust_file is None:
-            raise click.UsageError("--proofs needs --trust FILE, or CREDSTORE_PROOF_TRUST")
-        pages = _pages(trust_file, pictures, log_policy, roots)
+    if proofs_address is not None and trust_file is None:
+        raise click.UsageError("--proofs needs --trust FILE, or CREDSTORE_PROOF_TRUST")
+    opening = None if trust_file is None else _pages(trust_file, pictures, log_policy, roots)
 
     async def work() -> None:
         from credstore.web.logs import LogPart, WitnessPart
 
         async with contextlib.AsyncExitStack() as opened:
             provider = await opened.enter_async_context(open_store(invocation))
+            pages = None if opening is None else await opening(opened, provider)
             address = await opened.enter_async_context(
-                serve_links(provider, listener=listen(host, port), log=_log if invocation.verbose else None)
+                serve_links(
+                    provider,
+                    listener=listen(host, port),
+                    log=_log if invocation.verbose else None,
+                    pages=None if pages is None else _link_pages(pages),
+                )
             )
             parts: list[tuple[str, tuple[str, int], str, Part]] = []
             if metrics is not None:
@@ -151,7 +158,7 @@ def serve_command(
             if log_address is not None and witness is not None:
                 parts.append(("witness", log_address, "/witness", WitnessPart(witness(provider))))
             if proofs_address is not None and pages is not None:
-                parts.append(("proofs", proofs_address, "/proofs", await pages(opened, provider)))
+                parts.append(("proofs", proofs_address, "/proofs", pages))
             urls = {"url": address}
             for place in dict.fromkeys(place for _, place, _, _ in parts):
                 here = [(name, path, part) for name, where, path, part in parts if where == place]
@@ -228,7 +235,7 @@ def _witness(
 
 def _pages(
     trust_file: str, pictures: str | None, log_policy: str | None, roots: tuple[str, ...]
-) -> Callable[[contextlib.AsyncExitStack, StorageProvider], Awaitable[Part]]:
+) -> Callable[[contextlib.AsyncExitStack, StorageProvider], Awaitable[ProofPages]]:
     """What makes the pages about proofs, once their store is open.
 
     Raises:
@@ -246,7 +253,7 @@ def _pages(
     policy = None if log_policy is None else read_whole(log_policy, LARGEST_POLICY)
     check = choice.check()
 
-    async def made(opened: contextlib.AsyncExitStack, provider: StorageProvider) -> Part:
+    async def made(opened: contextlib.AsyncExitStack, provider: StorageProvider) -> ProofPages:
         log = await choice.open(opened, provider, trust)
         store = ProofStore(provider, trust=trust, timestamps=authorities, log=log, close_provider=False)
         return ProofPages(
@@ -258,6 +265,12 @@ def _pages(
         )
 
     return made
+
+
+def _link_pages(pages: ProofPages) -> LinkPages:
+    from credstore.web.link_pages import ProofLinkPages
+
+    return ProofLinkPages(pages)
 
 
 def _costs(provider: StorageProvider) -> dict[str, float]:

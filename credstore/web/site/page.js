@@ -28,12 +28,19 @@ function say(text) {
   document.getElementById("said").textContent = text;
 }
 
-/** The bytes of a file of this site; null where there is none. */
-async function fetched(name) {
-  if (name.startsWith("data:")) {
-    return Uint8Array.from(atob(name.slice(name.indexOf(",") + 1)), (each) => each.charCodeAt(0));
+/** The bytes of a file beside these scripts; null where there is none. */
+const fetched = (name) => fetchedFrom(new URL(name, import.meta.url));
+
+/** The bytes that an element of this page leads to. */
+async function followed(address) {
+  if (address.startsWith("data:")) {
+    return Uint8Array.from(atob(address.slice(address.indexOf(",") + 1)), (each) => each.charCodeAt(0));
   }
-  const response = await fetch(new URL(name, document.baseURI), { credentials: "same-origin", redirect: "error" });
+  return fetchedFrom(new URL(address, document.baseURI));
+}
+
+async function fetchedFrom(url) {
+  const response = await fetch(url, { credentials: "same-origin", redirect: "error" });
   return response.ok ? new Uint8Array(await response.arrayBuffer()) : null;
 }
 
@@ -86,6 +93,7 @@ function markDisputed(made) {
   const own = shown.findIndex((thing) => thing.name === null);
   if (served !== null && own >= 0 && made[own].dataset.state === "failed" && served.dataset.state !== "failed") {
     served.dataset.state = "unknown";
+    served.querySelector('[data-part="title"]').textContent = words.states.disputed;
     served.querySelector('[data-part="summary"]').textContent = words.summaries.disputed;
   }
 }
@@ -114,9 +122,9 @@ async function takeOwn() {
   if (link === null) {
     return;
   }
-  const bundle = await fetched(link.getAttribute("href"));
+  const bundle = await followed(link.getAttribute("href"));
   const image = served?.querySelector("figure:not([hidden]) img") ?? null;
-  const bytes = image === null ? null : await fetched(image.getAttribute("src"));
+  const bytes = image === null ? null : await followed(image.getAttribute("src"));
   const asset = bytes === null ? null : await measure(bytes);
   const type = image === null ? "" : typeOf(image.getAttribute("src"));
   const file = bytes === null ? null : new Blob([bytes], { type });
