@@ -12,7 +12,7 @@ export function parseFragment(hash) {
   const found = { key: null, log: null };
   for (const part of hash.replace(/^#/, "").split("&")) {
     const [name, ...rest] = part.split("=");
-    if (name in found) {
+    if (Object.hasOwn(found, name)) {
       try {
         found[name] = decodeURIComponent(rest.join("="));
       } catch {

@@ -8,7 +8,7 @@ import { PROOF_TYPE, TRUST_STORE_TYPE, parseEnvelope, parseNotice, parseRecord }
 
 const HEAD = "c2sp.org/tlog-proof@v1";
 const LARGEST_PROOF = 384 * 1024;
-const KINDS = { issue: 1, revoke: 1, erase: 1, keyring: 1 };
+const KINDS = ["issue", "revoke", "erase", "keyring"];
 const LATEST_SECOND = 253402300799n;
 const EMPTY_ROOT = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855";
 
@@ -40,7 +40,7 @@ export async function parsePolicy(text) {
       }
       policy.witnesses.set(name, key);
     } else if (verb === "group" && words.length >= 4) {
-      const least = { all: rest.length, any: 1 }[rule] ?? (/^[1-9][0-9]{0,2}$/.test(rule) ? Number(rule) : 0);
+      const least = leastOf(rule, rest.length);
       const unknown = rest.some((each) => each === "none" || !isTaken(each) || members.has(each));
       if (isTaken(name) || unknown || new Set(rest).size !== rest.length || least < 1 || least > rest.length) {
         wrong("a group of members that earlier lines define, each in one group");
@@ -57,6 +57,14 @@ export async function parsePolicy(text) {
     throw new Refusal("CONFIGURATION", "a log policy has one quorum line, and this one has none");
   }
   return policy;
+}
+
+/** How many of a group's members it takes; 0 for what is no rule. */
+function leastOf(rule, count) {
+  if (rule === "all" || rule === "any") {
+    return rule === "all" ? count : 1;
+  }
+  return /^[1-9][0-9]{0,2}$/.test(rule) ? Number(rule) : 0;
 }
 
 /** Since when a witness or group has seen a checkpoint: `{met, time}`, time Infinity where that is not known. */
@@ -226,7 +234,7 @@ function asEntry(read) {
 
 function parseEntry(data) {
   const members = readObject(parseCanonical(data, 16 * 1024), "the entry", ["kind", "pae", "keyid", "sig", "v"]);
-  if (members.v !== 1 || !Object.hasOwn(KINDS, members.kind) || typeof members.keyid !== "string") {
+  if (members.v !== 1 || !KINDS.includes(members.kind) || typeof members.keyid !== "string") {
     refuse("the entry", "is of an unknown version or kind");
   }
   const isDigest = (value) => typeof value === "string" && /^sha256:[0-9a-f]{64}$/.test(value);

@@ -8,10 +8,8 @@ export const PAYLOAD_TYPE = "application/vnd.in-toto+json";
 const STATEMENT_TYPE = "https://in-toto.io/Statement/v1";
 export const PROOF_TYPE = "https://credstore.dev/proof/v1";
 export const TRUST_STORE_TYPE = "https://credstore.dev/keyring/v1";
-const NOTICES = {
-  "https://credstore.dev/revocation/v1": "revocation",
-  "https://credstore.dev/erasure/v1": "erasure",
-};
+const REVOCATION_TYPE = "https://credstore.dev/revocation/v1";
+const ERASURE_TYPE = "https://credstore.dev/erasure/v1";
 const REASONS = ["keyCompromise", "incorrect", "withdrawn", "legal", "unspecified"];
 const LARGEST_PAYLOAD = 1024 * 1024;
 const LARGEST_CLAIMS = 256 * 1024;
@@ -194,9 +192,8 @@ function checkCritical(value) {
 /** What a revocation or an erasure says, from the bytes that were signed. */
 export function parseNotice(payload) {
   const statement = readObject(parsePayload(payload), "the statement", ["predicateType"]);
-  const erases = NOTICES[statement.predicateType] === "erasure";
-  const type = Object.keys(NOTICES)[erases ? 1 : 0];
-  const { name, digest, predicate } = readStatement(statement, type);
+  const erases = statement.predicateType === ERASURE_TYPE;
+  const { name, digest, predicate } = readStatement(statement, erases ? ERASURE_TYPE : REVOCATION_TYPE);
   readObject(predicate, "predicate", ["proofId", "reason", "revokedAt", "issuer"]);
   if ("critical" in predicate) {
     refuse("critical", "names a member that this version does not understand");
@@ -205,7 +202,7 @@ export function parseNotice(payload) {
     refuse("reason", `is not one of ${REASONS.join(", ")}`);
   }
   const notice = {
-    kind: NOTICES[type],
+    kind: erases ? "erasure" : "revocation",
     proofId: fields.readId(predicate.proofId, "proofId"),
     digest: fields.readHex(digest.sha256, "subject.digest.sha256", 32),
     issuer: fields.readUri(predicate.issuer, "issuer", LONGEST_ISSUER),
