@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 const require = createRequire(new URL("../servers/node/package.json", import.meta.url));
 const { chromium } = require("playwright-core");
 const axe = readFileSync(require.resolve("axe-core/axe.min.js"), "utf-8");
-const { url, profile, program, script = true, width = 1000, dark = false, steps = [] } = JSON.parse(readFileSync(0, "utf-8"));
+const { url, profile, program, script = true, width = 1000, dark = false, args = [], steps = [] } = JSON.parse(readFileSync(0, "utf-8"));
 const QUIET = [
   "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-default-browser-check",
@@ -13,7 +13,7 @@ const QUIET = [
 
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: program,
-  args: QUIET,
+  args: [...QUIET, ...args],
   javaScriptEnabled: script,
   viewport: { width, height: 900 },
   colorScheme: dark ? "dark" : "light",
@@ -50,10 +50,8 @@ const verbs = {
   async click({ selector }) {
     await page.click(selector);
   },
-  async press({ keys }) {
-    for (const key of keys) {
-      await page.keyboard.press(key);
-    }
+  async press({ key }) {
+    await page.keyboard.press(key);
   },
   async shoot({ path }) {
     await page.screenshot({ path, fullPage: true });
@@ -74,9 +72,6 @@ const verbs = {
         colour: getComputedStyle(card).borderTopColor,
       })),
     );
-  },
-  async said() {
-    return page.locator("#said").textContent();
   },
   async text({ selector }) {
     return page.locator(selector).innerText();

@@ -21,7 +21,7 @@ class Failing:
         raise StorageConnectionError("the network is down")
 
 
-async def asked(app, method, path, *bodies):
+async def asked(app, method, path, *bodies, headers=()):
     """Status, headers and body by ASGI."""
     messages = [
         {"type": "http.request", "body": each, "more_body": number < len(bodies)}
@@ -35,7 +35,8 @@ async def asked(app, method, path, *bodies):
     async def send(message):
         sent.append(message)
 
-    await app({"type": "http", "method": method, "path": path, "query_string": b""}, receive, send)
+    scope = {"type": "http", "method": method, "path": path, "query_string": b"", "headers": headers}
+    await app(scope, receive, send)
     headers = {name.decode(): value.decode() for name, value in sent[0]["headers"]}
     return sent[0]["status"], headers, sent[1]["body"]
 

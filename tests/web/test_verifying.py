@@ -31,6 +31,8 @@ from credstore.proofs.log.log_check import LogCheck
 from credstore.proofs.log.merkle import hash_leaf, root
 from credstore.proofs.log.note import COSIGNATURE, ED25519
 from credstore.proofs.log.policy import parse_log_policy
+from credstore.web.proof_pages import ANY_STATE
+from credstore.web.report import page_words, report_of
 from tests.proofs.material import (
     ASSET,
     ISSUER,
@@ -489,6 +491,53 @@ def test_an_entry_that_the_log_has_is_read_the_same(page, name, value):
     except ProofFormatError:
         return
     same(page, logged(issue(), entry=entry), policy=ALONE)
+
+
+# What people read.
+
+
+def test_both_say_the_same_of_a_proof(page):
+    proof = verify_signed(RICHEST, TRUST, now=NOW)
+    notice = seal(encode_notice(make_notice("revocation", proof, at=NOW - MINUTE, reason="legal")), SIGNER)
+    for data, policy, now in (
+        (bundle(issue()), None, NOW),
+        (bundle(RICHEST), None, NOW),
+        (bundle(RICHEST, timestamps=(b"token",)), None, NOW),
+        (bundle(RICHEST, status=(notice,)), None, NOW),
+        (bundle(issue()), None, NOW + timedelta(days=900)),
+        (bundle(issue(uri="https://x.example/<b>{issuer}", expires_at=None)), None, NOW),
+        (logged(issue()), None, NOW),
+        (logged(issue()), ALONE, NOW),
+        (logged(issue()), POLICY, NOW),
+    ):
+        for asset in (ASSET, None):
+            check = None if policy is None else LogCheck(parse_log_policy(policy.encode()))
+            verified = verify_bundle(
+                data,
+                TRUST,
+                now=now,
+                asset=None if asset is None else AssetDigest.of(asset),
+                check_log=check,
+                policy=ANY_STATE,
+            )
+            expected = report_of(verified, asset=asset is not None)
+            asked = {
+                "data": b64(data),
+                "trust": b64(STORED),
+                "now": int(now.timestamp() * 1000),
+                "policy": policy,
+            }
+            asked |= {"words": page_words(), "asset": None if asset is None else b64(asset)}
+            code, found = page("report", **asked)
+            assert code == "ok"
+            assert found == {
+                "state": expected.state,
+                "title": expected.title,
+                "summary": expected.summary,
+                "facts": [list(each) for each in expected.facts],
+                "checks": [list(each) for each in expected.checks],
+                "claims": expected.claims,
+            }
 
 
 # Trust stores.

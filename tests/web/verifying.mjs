@@ -9,6 +9,7 @@ const { encodeJson, parseJson } = await import(new URL("json.js", site));
 const { PublicKey } = await import(new URL("keys.js", site));
 const { isIncluded, parsePolicy } = await import(new URL("log.js", site));
 const { parseNote, parseVkey, verifyNote } = await import(new URL("note.js", site));
+const { reportOf, shownClaims } = await import(new URL("report.js", site));
 const { encodePae } = await import(new URL("statements.js", site));
 const { parsePublished, parseTrustStore } = await import(new URL("trust.js", site));
 const { verifyBundle } = await import(new URL("verify.js", site));
@@ -28,6 +29,16 @@ const verbs = {
     const witnesses = logged === null ? null : [...logged.witnesses.keys()].sort();
     const size = logged === null ? null : Number(logged.size);
     return { proofId: record.proofId, keyids, time, timeSource, state, unchecked: unchecked.sort(), witnesses, size };
+  },
+  async report({ data, trust, now, asset, policy, words }) {
+    const found = await verifyBundle(bytes(data), {
+      trust: await parseTrustStore(bytes(trust)),
+      now,
+      asset: asset === null ? null : { sha256: await sha256(bytes(asset)), size: bytes(asset).length },
+      policy: policy === null ? null : await parsePolicy(policy),
+    });
+    const { record, ...report } = reportOf(words, found, { state: "verified", asset: asset !== null });
+    return { ...report, claims: record.claims === null ? null : JSON.parse(shownClaims(record.claims)) };
   },
   async json({ data }) {
     return encodeJson(parseJson(bytes(data), 1 << 20));
