@@ -64,10 +64,14 @@ def test_attestations_come_out_as_they_went_in():
     run(example("AttestationStore"))
 
 
+def test_pages_are_an_asgi_application():
+    run(example("ProofPages"))
+
+
 def test_its_commands_and_options_are_there():
     text = "\n".join(code for language, code in BLOCK.findall(PAGE) if language == "console")
     lines = [line for line in text.replace("\\\n", " ").splitlines() if line.startswith("credstore proof")]
-    assert len(lines) == 7
+    assert len(lines) == 8
     for line in lines:
         words = shlex.split(line, comments=True)[2:]
         found: click.Command = proof_command
