@@ -229,7 +229,7 @@ class ProofPages:
 
 
 def page_parts(page: ProofPage) -> PageParts:
-    """A page beside its bundle and its picture."""
+    """A page with its bundle and its picture next to it."""
     name = bundle_name(page.proof_id)
     return PageParts(page.report, None if page.bundle is None else name, name, page.picture)
 

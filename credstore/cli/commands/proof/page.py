@@ -42,7 +42,7 @@ def page_command(
     """Write a page for each proof, and one on which files are verified, into a folder.
 
     The folder works on any web server, bucket or CDN as it is: each page is ID.html, with its proof, its
-    picture and everything it loads beside it. The trust store and the log policy become public with it.
+    picture and everything it loads next to it. The trust store and the log policy become public with it.
     """
     from credstore.files import write_file
     from credstore.web.folder import folder_files
