@@ -3,11 +3,13 @@
 import json
 import signal
 import socket
+from pathlib import Path
 
 import pytest
 
 from tests.cli.conftest import CommandLine, Processes
 from tests.edge.support import CONTENT, ask
+from tests.proofs.pictures import encoded, picture
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
@@ -66,5 +68,52 @@ def test_the_soft_binding_api_is_served(cli: CommandLine, processes: Processes) 
         "watermarks": [{"alg": "com.example.x"}],
         "fingerprints": [{"alg": "io.iscc.v0"}],
     }
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(timeout=600) == 0
+
+
+@pytest.mark.parametrize("beside", [(), ("--metrics", "127.0.0.1:0")])
+def test_pages_about_proofs_are_served(
+    cli: CommandLine, processes: Processes, beside: tuple[str, ...]
+) -> None:
+    """To whoever accepts HTML, on an address of their own, and where a temporary link leads to a proof."""
+    assert "--trust" in cli("serve", "--proofs", "127.0.0.1:0", code=2).err
+    photo = encoded(picture(1))
+    Path("photo.png").write_bytes(photo)
+    cli("put", "photo.png", "pictures/photo.png")
+    cli("proof", "keys", "generate", "key.pem", "--issuer", "https://news.example")
+    issued = cli(
+        "proof",
+        "issue",
+        "photo.png",
+        "--uri",
+        "pictures/photo.png",
+        "--key",
+        "key.pem",
+        "--trust",
+        "keys.json",
+    )
+    proof_id = issued.out.strip()
+    link = cli("proof", "link", proof_id, "--trust", "keys.json").out.strip()
+    process = processes.start(
+        "serve", "--port", "0", "--proofs", "127.0.0.1:0", "--trust", "keys.json", "--pictures", "pictures/", "--json", *beside
+    )  # fmt: skip
+    assert process.stdout is not None
+    urls = json.loads(process.stdout.readline())
+    page = f"{urls['proofs']}/{proof_id}"
+    shown = ask(page, headers={"Accept": "text/html"})
+    assert (shown.status, shown.headers["content-type"]) == (200, "text/html; charset=utf-8")
+    assert b"This is exactly the file that https://news.example signed for." in shown.body
+    assert ask(f"{page}.png").body == photo
+    bundle = ask(page)
+    assert bundle.headers["content-type"] == "application/vnd.credstore.proof-bundle.v1+json"
+    assert ask(f"{page}.credproof.json").body == bundle.body
+    assert ("metrics" in urls) is bool(beside)
+    followed = link.replace("http://127.0.0.1:8765", urls["url"])
+    linked = ask(followed, headers={"Accept": "text/html"})
+    assert b"https://news.example signed this proof, and nothing in it was changed." in linked.body
+    record = ask(followed)
+    assert record.headers["content-type"].startswith("application/")
+    assert json.loads(record.body)["payloadType"]
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=600) == 0

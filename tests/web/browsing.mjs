@@ -10,6 +10,8 @@ const QUIET = [
   "--headless=new", "--no-sandbox", "--disable-gpu", "--disable-dev-shm-usage", "--disable-quic", "--no-first-run",
   "--disable-background-networking", "--disable-component-update", "--disable-sync", "--no-default-browser-check",
 ];
+// Milliseconds that a loaded machine may take for one step. Every step waits for what it needs, never for a time.
+const PATIENCE = 240000;
 
 const context = await chromium.launchPersistentContext(profile, {
   executablePath: program,
@@ -18,21 +20,23 @@ const context = await chromium.launchPersistentContext(profile, {
   viewport: { width, height: 900 },
   colorScheme: dark ? "dark" : "light",
   reducedMotion: "reduce",
+  timeout: PATIENCE,
 });
+context.setDefaultTimeout(PATIENCE);
 const page = await context.newPage();
 const problems = [];
 const requests = [];
-page.on("console", (message) => message.type() === "error" && problems.push(message.text()));
-page.on("pageerror", (error) => problems.push(String(error)));
+page.on("console", (message) => message.type() === "error" && problems.push({ text: message.text(), url: message.location().url }));
+page.on("pageerror", (error) => problems.push({ text: String(error), url: "" }));
 context.on("request", (request) => requests.push(`${request.method()} ${request.url()}`));
 
-const ready = () => page.waitForSelector("body[data-ready]", { timeout: 120000 });
+const ready = () => page.waitForSelector("body[data-ready]");
 
 const verbs = {
   async give({ files }) {
     const before = await page.locator("#said").textContent();
     await page.setInputFiles("#files", files);
-    await page.waitForFunction((text) => document.getElementById("said").textContent !== text, before, { timeout: 120000 });
+    await page.waitForFunction((text) => document.getElementById("said").textContent !== text, before);
   },
   async drop({ files }) {
     const data = files.map(({ name, type, body }) => ({ name, type, body }));
@@ -45,7 +49,7 @@ const verbs = {
     }, data);
   },
   async waitFor({ selector }) {
-    await page.waitForSelector(selector, { timeout: 120000 });
+    await page.waitForSelector(selector);
   },
   async click({ selector }) {
     await page.click(selector);
