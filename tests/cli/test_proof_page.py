@@ -1,5 +1,6 @@
 """`credstore proof page`: a folder of pages, and what is told where it cannot be made."""
 
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -64,7 +65,8 @@ def test_what_is_not_there_is_told(cli: CommandLine, proof_id: str) -> None:
 def test_its_bundle_verifies_by_itself(cli: CommandLine, proof_id: str) -> None:
     cli(*PAGE_COMMAND, proof_id)
     bundle = Path("site", f"{proof_id}.credproof.json")
-    assert verify_bundle(bundle.read_bytes(), trusted()).proof.record.proof_id == proof_id
+    report = verify_bundle(bundle.read_bytes(), trusted(), now=datetime.now(UTC))
+    assert report.proof.record.proof_id == proof_id
     cli("proof", "verify", str(bundle), "--trust", "keys.json", "--asset", "photo.png")
     Path("photo.png").write_bytes(PHOTO[:-1] + b"x")
     cli("proof", "verify", str(bundle), "--trust", "keys.json", "--asset", "photo.png", code=22)
