@@ -144,7 +144,7 @@ def _checks(report: BundleReport, *, asset: bool) -> tuple[tuple[Mark, str], ...
         rows.append(("open", fill(texts["statusOpen"], at=at)))
     if logged is None:
         rows.append(("open", texts["logOpen" if "log" in report.unchecked else "noLog"]))
-    rows += [("open", texts[each]) for each in ("consistency", "timestamps") if each in report.unchecked]
+    rows.extend(("open", texts[each]) for each in ("consistency", "timestamps") if each in report.unchecked)
     return tuple(rows)
 
 
