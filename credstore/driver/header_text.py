@@ -61,7 +61,7 @@ def readable(headers: Mapping[str, str]) -> Mapping[str, str]:
 
     Source: RFC 9110 section 5.5: field values were ISO 8859-1 once, and others still store them so.
     """
-    if all(value.isascii() for value in headers.values()):
+    if "".join(headers.values()).isascii():
         return headers  # As nearly always.
     return {name: value if value.isascii() else _as_text(value) for name, value in headers.items()}
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from credstore.driver.reader import ObjectReader
@@ -117,6 +118,24 @@ class ContentHeaders:
 
 
 NO_HEADERS = ContentHeaders()
+
+
+@lru_cache(maxsize=256)
+def shared_headers(
+    content_type: str | None,
+    content_encoding: str | None,
+    cache_control: str | None,
+    content_disposition: str | None,
+    content_language: str | None,
+) -> ContentHeaders:
+    """The same value for the same arguments, since most objects of a store share them."""
+    return ContentHeaders(
+        content_type=content_type,
+        content_encoding=content_encoding,
+        cache_control=cache_control,
+        content_disposition=content_disposition,
+        content_language=content_language,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)

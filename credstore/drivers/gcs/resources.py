@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text, readable
-from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, split_metadata
+from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, shared_headers, split_metadata
 from credstore.errors import ErrorCode, RetentionMode, StorageIntegrityError, StorageInvalidRequestError
 from credstore.model import NOTHING, Retention
 from credstore.quick import made
@@ -31,15 +31,23 @@ PROPERTIES = {
     "content_language": "contentLanguage",
 }
 """Field of `ContentHeaders` to the property of an object."""
-_HEADERS = {
-    "contentType": "content-type",
-    "contentEncoding": "content-encoding",
-    "cacheControl": "cache-control",
-    "contentDisposition": "content-disposition",
-    "contentLanguage": "content-language",
-}
 GENERATION = "x-goog-generation"
 _META = "x-goog-meta-"
+_STORED_CODING = "x-goog-stored-content-encoding"
+_HEADERS = {
+    GENERATION: "generation",
+    "x-goog-metageneration": "metageneration",
+    "last-modified": "timeCreated",
+    "x-goog-storage-class": "storageClass",
+    "x-goog-encryption-kms-key-name": "kmsKeyName",
+    "x-goog-encryption-key-sha256": "customerEncryption",
+    "content-type": "contentType",
+    "content-encoding": "contentEncoding",
+    "cache-control": "cacheControl",
+    "content-disposition": "contentDisposition",
+    "content-language": "contentLanguage",
+}
+"""Header of the XML API to the property of an object."""
 LISTED = "name,size,generation,metageneration,timeCreated,timeDeleted,storageClass"
 """Properties that a listing is asked for."""
 CRC32C, MD5 = "crc32c", "md5Hash"
@@ -126,8 +134,12 @@ def info_of(resource: Resource, *, served_by: str, versioned: bool) -> ObjectInf
             "last_modified": instant(resource.get("timeCreated")),
             "storage_class": text(resource.get("storageClass")),
             "version_id": version_of(resource) if versioned else None,
-            "headers": ContentHeaders(
-                **{field: text(resource.get(each)) for field, each in PROPERTIES.items()}
+            "headers": shared_headers(
+                text(resource.get("contentType")),
+                text(resource.get("contentEncoding")),
+                text(resource.get("cacheControl")),
+                text(resource.get("contentDisposition")),
+                text(resource.get("contentLanguage")),
             ),
             "metadata": kept.metadata,
             "system": kept.system,
@@ -189,22 +201,15 @@ def from_headers(key: str, headers: Mapping[str, str], size: int) -> Resource:
     Source: "HTTP headers and common query string parameters for XML" of cloud.google.com/storage.
     """
     headers = readable(headers)
-    found: dict[str, Any] = {
-        "name": key,
-        "size": size,
-        "generation": headers.get(GENERATION),
-        "metageneration": headers.get("x-goog-metageneration"),
-        "timeCreated": headers.get("last-modified"),
-        "storageClass": headers.get("x-goog-storage-class"),
-        "kmsKeyName": headers.get("x-goog-encryption-kms-key-name"),
-        "customerEncryption": headers.get("x-goog-encryption-key-sha256"),
-        "metadata": {
-            name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)
-        },
-        **{name: headers.get(header) for name, header in _HEADERS.items()},
-        **_hashes(headers.get("x-goog-hash", "")),
-    }
-    stored = headers.get("x-goog-stored-content-encoding", "identity")
+    kept: dict[str, str] = {}
+    found: dict[str, Any] = {"name": key, "size": size, "metadata": kept}
+    for name, value in headers.items():
+        if name.startswith(_META):
+            kept[name[len(_META) :]] = value
+        elif name in _HEADERS:
+            found[_HEADERS[name]] = value
+    found |= _hashes(headers.get("x-goog-hash", ""))
+    stored = headers.get(_STORED_CODING, "identity")
     if stored != "identity":
         found["contentEncoding"] = stored
     return found
