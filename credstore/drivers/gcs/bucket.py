@@ -18,7 +18,7 @@ from credstore.driver.values import Capabilities, ObjectInfo
 from credstore.drivers.gcs.capabilities import capabilities_of, without_conditions
 from credstore.drivers.gcs.errors import NO_BUCKET, NO_UPLOAD
 from credstore.drivers.gcs.requests import MULTIPART, Described, GcsRequest
-from credstore.drivers.gcs.resources import Resource, info_of
+from credstore.drivers.gcs.resources import Resource, info_in, info_of
 from credstore.drivers.gcs.responses import classify, is_of_google
 from credstore.errors import (
     ErrorCode,
@@ -175,6 +175,11 @@ class Bucket:
         the bucket keeps versions, or where it was asked for by name.
         """
         return info_of(resource, served_by=self.label, versioned=named or self.shows_versions)
+
+    def info_in(self, key: str, headers: Mapping[str, str], size: int, *, named: bool) -> ObjectInfo:
+        """The same from the headers of a response with the object's bytes."""
+        shown = named or self.shows_versions
+        return info_in(key, headers, size, served_by=self.label, versioned=shown)
 
     @property
     def shows_versions(self) -> bool:
