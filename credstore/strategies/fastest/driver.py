@@ -24,7 +24,7 @@ from credstore.strategies.health import Member, is_wrong_request
 from credstore.strategies.latencies import Latencies
 from credstore.strategies.redundant.driver import LIFETIME, PATIENCE, RedundantDriver
 from credstore.strategies.redundant.plan import JOURNAL, TOMBS, View, alone
-from credstore.strategies.redundant.reading import VERIFIED, Found, Opened
+from credstore.strategies.redundant.reading import VERIFIED, Found, Opened, without_condition
 from credstore.wire.hedge import Hedging
 
 FRESH = 10.0
@@ -103,13 +103,11 @@ class FastestDriver(RedundantDriver):
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the object at the fastest member; see `RedundantDriver.get`."""
         self._begin_read(key, options)
-        if options.if_match is None and (
-            not self._missed if self._is_fresh() else await self._one_is_enough()
-        ):
+        if not self._missed if self._is_fresh() else await self._one_is_enough():
             options.check_range()
             opened = await self._fastest(key, options)
             if opened is not None:
-                found = self._found(opened.view)
+                found = self._found(opened.view, options)
                 if found is not None:
                     return await self._served(key, options, found, opened)
                 await opened.aclose()
@@ -118,9 +116,7 @@ class FastestDriver(RedundantDriver):
     async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
         """What `get` would serve; see `Driver.head`."""
         self._begin_read(key, options)
-        if options.if_match is None and (
-            not self._missed if self._is_fresh() else await self._one_is_enough()
-        ):
+        if not self._missed if self._is_fresh() else await self._one_is_enough():
             options.check_range()
             member = self._order()[0]
             try:
@@ -131,7 +127,7 @@ class FastestDriver(RedundantDriver):
                 if is_wrong_request(error):
                     raise
             else:
-                found = self._found(view)
+                found = self._found(view, options)
                 if found is not None:
                     return found.info
         return await super().head(key, options)
@@ -152,12 +148,15 @@ class FastestDriver(RedundantDriver):
         reader.info = found.info
         return reader
 
-    def _found(self, view: View) -> Found | None:
-        """What one member shows; None where that proves nothing."""
+    def _found(self, view: View, options: ReadOptions) -> Found | None:
+        """What one member shows; None where that proves nothing, or it is not the version asked for."""
         decided = alone(view)
         if decided.stamp is None or not decided.stamp.time:
             return None
-        return self._reads.found_at(view, decided)
+        found = self._reads.found_at(view, decided)
+        if found is not None and options.if_match is not None and options.if_match != found.info.etag:
+            return None
+        return found
 
     async def _fastest(self, key: str, options: ReadOptions) -> Opened | None:
         """The object, opened at the fastest member, or at the next if that is slow; None if neither."""
@@ -231,7 +230,7 @@ class FastestDriver(RedundantDriver):
     async def _open(self, member: Member, key: str, options: ReadOptions) -> Opened:
         if self._buried:
             return await self._reads.open(member, key, options)
-        reader = await member.driver.get(key, options)
+        reader = await member.driver.get(key, without_condition(options))
         return Opened(View(member, reader.info, None), reader)
 
     def _order(self) -> list[Member]:

@@ -61,7 +61,14 @@ from credstore.strategies.redundant.plan import (
 )
 from credstore.strategies.redundant.reading import Found, Reads
 from credstore.strategies.redundant.scrubbing import Scrubber
-from credstore.strategies.redundant.stamps import HybridClock, Stamp, same_version, stamped, unstamped
+from credstore.strategies.redundant.stamps import (
+    HybridClock,
+    Stamp,
+    etag_of,
+    same_version,
+    stamped,
+    unstamped,
+)
 from credstore.strategies.redundant.writing import Change, Writes, repeatable
 
 LIFETIME = 3600.0
@@ -179,11 +186,9 @@ class RedundantDriver(Driver):
     def _result(self, change: Change[PutResult], stamp: Stamp) -> PutResult:
         """What the members said together."""
         having = sorted(change.done, key=lambda member: member.index)
-        result = change.done[having[0]]
-        for member in having:
-            self._reads.issued(result.key, change.done[member].etag, stamp)
         return replace(
-            result,
+            change.done[having[0]],
+            etag=etag_of(stamp),
             version_id=None,
             served_by=having[0].label,
             replicas=tuple(member.label for member in having),
@@ -301,8 +306,9 @@ class RedundantDriver(Driver):
     ) -> Page:
         """One page of what R members list together; see `Driver.list`.
 
-        Size, time and etag are of the first member that lists an object. Where it is behind with a version of
-        the same size, that shows in `head` alone.
+        Size and time are of the first member that lists an object. Where it is behind with a version of the
+        same size, that shows in `head` alone. Listings carry no stamps, so an entry has an etag only where the
+        key had to be looked at.
 
         Raises:
             StorageQuorumError: Fewer than R members listed it.
