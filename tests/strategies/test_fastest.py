@@ -134,7 +134,7 @@ def test_hedges_are_at_most_one_read_in_twenty_and_never_writes():
             await fetched(driver, "key")
         tokens = driver._hedging.tokens
         driver._hedging._delay = 0.0
-        slow = driver._order()[0]
+        slow = driver._order(driver._clock())[0]
         slow.driver.gate = asyncio.Event()
         before = sum(gets(members))
         assert await fetched(driver, "key") == b"data"

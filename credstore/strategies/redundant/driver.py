@@ -217,7 +217,7 @@ class RedundantDriver(Driver):
     def _begin_read(self, key: str, options: ReadOptions) -> None:
         self._guard.check(options.deadline)
         check_key(key)
-        check_read(options, self._capabilities, self.name)
+        check_read(options, self._capabilities, self._name)
 
     def _repair_later(self, key: str, found: Found) -> None:
         """Mend replicas that are behind, unless a write of this process is about to."""

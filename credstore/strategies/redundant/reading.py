@@ -31,7 +31,7 @@ from credstore.errors import (
 from credstore.strategies.health import Member, is_absence
 from credstore.strategies.redundant.asking import Answers, Looking, ask_members
 from credstore.strategies.redundant.plan import Verdict, View, verdict
-from credstore.strategies.redundant.stamps import Stamp, as_shown, same_version, stamp_of
+from credstore.strategies.redundant.stamps import Stamp, as_shown, etag_shown, same_version, stamp_of
 from credstore.strategies.redundant.striping import LEAST, striped
 
 VERIFIED = 256 * 1024
@@ -180,7 +180,9 @@ class Reads:
         if newest is None or stamp is None:
             raise StorageObjectNotFoundError("there is no such object")
         degraded = bool(answers.failed or decided.behind)
-        info = as_shown(newest, stamp, decided.holders[0].member.label, degraded=degraded)
+        info = as_shown(
+            newest, etag_shown(newest, stamp), decided.holders[0].member.label, degraded=degraded
+        )
         if options.if_match is not None and options.if_match != info.etag:
             raise StoragePreconditionFailedError("the object is not the version asked for")
         return Found(info, decided.holders, decided)
@@ -190,7 +192,8 @@ class Reads:
         newest, stamp = decided.newest, decided.stamp
         if newest is None or stamp is None or self.is_suspect(view, newest):
             return None
-        return Found(as_shown(newest, stamp, view.member.label), decided.holders, decided)
+        info = as_shown(newest, etag_shown(newest, stamp), view.member.label)
+        return Found(info, decided.holders, decided)
 
     def _fits(self, opened: Opened, found: Found) -> bool:
         """Whether the bytes of the member that opened the object are wanted."""
@@ -200,6 +203,11 @@ class Reads:
             and any(view.member is opened.view.member for view in found.holders)
             and not self.is_suspect(opened.view, found.info)
         )
+
+    @property
+    def suspecting(self) -> bool:
+        """Whether any member's bytes of anything were seen not to match."""
+        return bool(self._suspects)
 
     def is_suspect(self, view: View, info: ObjectInfo) -> bool:
         """Whether a member's bytes of this version were seen not to match."""

@@ -9,16 +9,20 @@ strategy; it is older than any with one, and such objects are ordered by when th
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import NamedTuple
 
 from credstore.driver.values import SYSTEM_PREFIX, ObjectInfo
+from credstore.model import NOTHING
+from credstore.quick import changed
 
 STAMP = f"{SYSTEM_PREFIX}stamp"
 """Name of the stamp in system metadata; the strategy alone sees it."""
 _DIGITS = 16
 _LIMIT = 1 << 63
+_USUAL = re.compile(r"(?!0{16})[0-7][0-9a-f]{15}-[0-9a-f]{32}").fullmatch
 
 
 class Stamp(NamedTuple):
@@ -101,6 +105,12 @@ def etag_of(stamp: Stamp) -> str:
     return f"{stamp.time:0{_DIGITS}x}-{tie}"
 
 
+def etag_at_once(info: ObjectInfo) -> str | None:
+    """The same as `etag_of(stamp_of(info))` where both parts are as this strategy writes them; else None."""
+    etag = f"{(info.system or NOTHING).get(STAMP)}-{info.write_id}"
+    return etag if _USUAL(etag) else None
+
+
 def etag_shown(info: ObjectInfo, stamp: Stamp) -> str | None:
     """The entity tag that readers get; for an object without a stamp of what `same_version` goes by, too.
 
@@ -122,20 +132,21 @@ def unstamped(system: Mapping[str, str] | None) -> dict[str, str]:
     return kept
 
 
-def as_shown(info: ObjectInfo, stamp: Stamp, label: str, *, degraded: bool = False) -> ObjectInfo:
-    """The facts as the writer gave them, without the stamp; a tenth of the time of `dataclasses.replace`.
+def as_shown(info: ObjectInfo, etag: str | None, label: str, *, degraded: bool = False) -> ObjectInfo:
+    """The facts as the writer gave them, without the stamp.
 
     Args:
         info: As a member reports it.
-        stamp: Of it.
+        etag: As `etag_shown` makes it.
         label: Of the member.
         degraded: See `ObjectInfo`.
     """
-    facts = dict(vars(info))
-    facts["system"] = unstamped(info.system)
-    facts["etag"] = etag_shown(info, stamp)
-    facts["served_by"] = label
-    facts["degraded"] = degraded
-    shown = object.__new__(ObjectInfo)
-    object.__setattr__(shown, "__dict__", facts)
-    return shown
+    return changed(
+        info,
+        {
+            "system": unstamped(info.system),
+            "etag": etag,
+            "served_by": label,
+            "degraded": degraded,
+        },
+    )
