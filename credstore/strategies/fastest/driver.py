@@ -17,7 +17,7 @@ from typing import TypeAlias
 
 from credstore.concurrency import Joint, both, until_done
 from credstore.driver.contract import Driver
-from credstore.driver.values import READ_ALL, ObjectInfo, ReadOptions, StoredReader
+from credstore.driver.values import READ_ALL, ReadOptions, StoredReader
 from credstore.errors import StorageError, StorageIntegrityError
 from credstore.quick import changed
 from credstore.strategies.fastest.watch import Watch
@@ -144,9 +144,7 @@ class FastestDriver(RedundantDriver):
                     return served
         return await super().get(key, options)
 
-    async def _instead(
-        self, key: str, options: ReadOptions, view: View, error: StorageError
-    ) -> StoredReader:
+    async def _instead(self, key: str, options: ReadOptions, view: View, error: StorageError) -> StoredReader:
         """What R members have, after one of them has failed while it was read."""
         if isinstance(error, StorageIntegrityError) and view.info is not None:
             self._reads.suspect(view, view.info)
@@ -182,13 +180,12 @@ class FastestDriver(RedundantDriver):
     async def _fastest(self, key: str, options: ReadOptions, began: float) -> _Read | None:
         """The object, opened at the fastest member, or at the next if that is slow; None if neither."""
         order, hedging = self._order(began), self._hedging
-        delay = hedging.delay()
+        member, delay = order[0], hedging.delay()
         try:
             if delay is None or len(order) == 1 or not hedging.tokens >= 1.0:
-                member = order[0]
                 opened = await member.ask(self._open, member, key, options)
             else:
-                member, opened = await self._hedged(order, key, options, delay)
+                member, opened = await self._hedged(member, order[1], key, options, delay)
         except StorageError as error:
             if is_wrong_request(error):
                 raise
@@ -198,14 +195,15 @@ class FastestDriver(RedundantDriver):
         self._latencies[member.index].seen(now - began, now)
         return member, opened
 
-    async def _hedged(self, order: Sequence[Member], key: str, options: ReadOptions, delay: float) -> _Read:
-        """Open at the first member, and at the second too if that takes longer than `delay` seconds.
+    async def _hedged(
+        self, first: Member, other: Member, key: str, options: ReadOptions, delay: float
+    ) -> _Read:
+        """Open at the first member, and at the other too if that takes longer than `delay` seconds.
 
-        The first runs in this task, since another one would cost as much as a fast read; where the second
+        The first runs in this task, since another one would cost as much as a fast read; where the other
         wins, this task is interrupted as `asyncio.timeout` does it.
         """
-        first, other = order[0], order[1]
-        me = asyncio.current_task()
+        me = asyncio.current_task(self._slow.loop)
         assert me is not None  # noqa: S101 - this is a coroutine
         cancelling = me.cancelling()
         second: asyncio.Future[_Held] | None = None
@@ -225,7 +223,13 @@ class FastestDriver(RedundantDriver):
 
         self._slow.watch(join, delay)
         try:
-            return first, await first.ask(self._open, first, key, options)
+            opened = await self._open(first, key, options)
+            if first.down:
+                first.saw(None)
+            return first, opened
+        except StorageError as error:
+            first.saw(error)
+            raise
         except asyncio.CancelledError:
             if not won or me.uncancel() > cancelling or second is None:
                 raise

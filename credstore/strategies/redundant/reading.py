@@ -180,9 +180,7 @@ class Reads:
         if newest is None or stamp is None:
             raise StorageObjectNotFoundError("there is no such object")
         degraded = bool(answers.failed or decided.behind)
-        info = as_shown(
-            newest, etag_shown(newest, stamp), decided.holders[0].member.label, degraded=degraded
-        )
+        info = as_shown(newest, etag_shown(newest, stamp), decided.holders[0].member.label, degraded=degraded)
         if options.if_match is not None and options.if_match != info.etag:
             raise StoragePreconditionFailedError("the object is not the version asked for")
         return Found(info, decided.holders, decided)

@@ -3,8 +3,9 @@
 A stamp is the instant of the write in nanoseconds, except that it never goes backwards: it is always greater
 than any stamp that this process has made or seen (a hybrid logical clock, Kulkarni and others, 2014). It is
 kept with the object as system metadata, 16 hex digits, the same on all replicas. Equal instants are ordered
-by write-id, so that every reader picks the same version; both together are its entity tag. An object without a stamp was stored past the
-strategy; it is older than any with one, and such objects are ordered by when they were last modified.
+by write-id, so that every reader picks the same version; both together are its entity tag. An object without
+a stamp was stored past the strategy; it is older than any with one, and such objects are ordered by when they
+were last modified.
 """
 
 from __future__ import annotations

@@ -39,7 +39,7 @@ async def lists_all_objects_once(harness: Harness) -> None:
 
 
 async def lists_sizes_and_versions(harness: Harness) -> None:
-    """An entry has size, time and, with `Capabilities.listed_etags`, an etag, which is the one from `head`."""
+    """An entry has size and time, and with `Capabilities.listed_etags` the etag from `head`."""
     driver = harness.open()
     await put(driver, "key", b"12345")
     page = await driver.list()
