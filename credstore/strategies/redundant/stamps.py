@@ -100,10 +100,10 @@ def etag_of(stamp: Stamp) -> str:
     >>> etag_of(Stamp(0x18B5C2F0A1B2C3D4, "6f1d0c3b5a494e0f8f4f7f0b1c2d3e4f"))
     '18b5c2f0a1b2c3d4-6f1d0c3b5a494e0f8f4f7f0b1c2d3e4f'
     """
-    tie = stamp.tie
+    tie = stamp.tie  # A write-id as any other program left it may end up in a header.
     if not (
         tie.isalnum() and tie.isascii()
-    ):  # It is not a write-id that any writer here makes, and may end up in a header.
+    ):
         tie = sha256(tie.encode(errors="surrogatepass")).hexdigest()[: _DIGITS * 2]
     return f"{stamp.time:0{_DIGITS}x}-{tie}"
 
