@@ -101,9 +101,7 @@ def etag_of(stamp: Stamp) -> str:
     '18b5c2f0a1b2c3d4-6f1d0c3b5a494e0f8f4f7f0b1c2d3e4f'
     """
     tie = stamp.tie  # A write-id as any other program left it may end up in a header.
-    if not (
-        tie.isalnum() and tie.isascii()
-    ):
+    if not (tie.isalnum() and tie.isascii()):
         tie = sha256(tie.encode(errors="surrogatepass")).hexdigest()[: _DIGITS * 2]
     return f"{stamp.time:0{_DIGITS}x}-{tie}"
 
