@@ -26,6 +26,8 @@ def encode_text(value: str) -> str:
 
     Source: RFC 2047 sections 2 and 4.1; S3 API "User-defined object metadata".
     """
+    if value.isascii() and value.isalnum():
+        return value
     if PLAIN.fullmatch(value) and value == value.strip(" ") and not _WORD.search(value):
         return value
     words: list[str] = []

@@ -586,6 +586,8 @@ class Capabilities:
             also GET links to objects stored opaque.
         tags: Objects have tags.
         content_etags: Objects with equal entity tags have equal bytes; unequal ones may have equal bytes too.
+        listed_etags: A listing says the etag of each object, the one that `head` reports; where False only of
+            some, and None of the others.
         copy_digests: The store computes a SHA-256 of all bytes of a copy, and says it (`ReportsDigests`).
         versions: The store can keep versions.
         retention_modes: Kinds of retention that objects can be put under, empty where there is none. A
@@ -630,6 +632,7 @@ class Capabilities:
     upload_forms: bool = False
     links_decode: bool = False
     content_etags: bool = False
+    listed_etags: bool = True
     copy_digests: bool = False
     max_key_size: int = 1024
     max_metadata_size: int | None = None
