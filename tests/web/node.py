@@ -55,4 +55,4 @@ def page_in_node() -> Iterator[Page]:
     finally:
         assert process.stdin
         process.stdin.close()
-        process.wait(60)
+        process.wait(600)
