@@ -54,5 +54,7 @@ def page_in_node() -> Iterator[Page]:
         yield Page(process)
     finally:
         assert process.stdin
+        assert process.stdout
         process.stdin.close()
         process.wait(600)
+        process.stdout.close()
