@@ -36,8 +36,9 @@ AT_ONCE = 16
 TRIES = 16
 """How often a state that others change meanwhile is read again."""
 
-Cosign = Callable[[SignedCheckpoint, LogTiles], Awaitable[Note]]
-"""Collects cosignatures: given the log's own checkpoint and its tiles, returns the note with them."""
+Cosign = Callable[[SignedCheckpoint, LogTiles, SignedCheckpoint | None], Awaitable[Note]]
+"""Collects cosignatures: given the log's own checkpoint, its tiles, and the checkpoint that is published, returns
+the note with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,8 +288,8 @@ class Sequencing:
         failure: StorageError | None = None
         for _ in range(TRIES):
             found = await self.objects.find(CHECKPOINT)
-            if found is not None:
-                published = self._opened(found.data)
+            published = None if found is None else self._opened(found.data)
+            if published is not None:
                 if published.checkpoint.size > checkpoint.size:
                     return  # A later state was published, so this process was slow.
                 if published.checkpoint.size == checkpoint.size:
@@ -298,7 +299,7 @@ class Sequencing:
                     raise LogForkError(f"two roots for size {checkpoint.size}", published.data, lock.encode())
             if note is None:
                 try:
-                    note = await self._signed(checkpoint, state)
+                    note = await self._signed(checkpoint, state, published)
                 except LogRollbackError:
                     if await self._is_overtaken(checkpoint.size):
                         continue
@@ -315,12 +316,12 @@ class Sequencing:
                 return
         raise LogBusyError("the checkpoint could not be published", applied="maybe") from failure
 
-    async def _signed(self, checkpoint: Checkpoint, state: State) -> Note:
+    async def _signed(self, checkpoint: Checkpoint, state: State, published: SignedCheckpoint | None) -> Note:
         signers = [self.signer, *self.cosigners]
         note = await sign_text(checkpoint.text, signers, self.clock())
         if self.cosign is None:
             return note
-        return await self.cosign(self._opened(note.encode()), self.tiles(state))
+        return await self.cosign(self._opened(note.encode()), self.tiles(state), published)
 
     async def ask_witnesses(self, state: State) -> None:
         """Show the witnesses what is published, before anything is built on it.
@@ -336,7 +337,7 @@ class Sequencing:
         if self.cosign is None or published is None or published.checkpoint.size != state.lock.size:
             return
         try:
-            await self.cosign(published, self.tiles(state))
+            await self.cosign(published, self.tiles(state), None)
         except LogRollbackError:
             if not await self._is_overtaken(state.lock.size):
                 raise

@@ -353,7 +353,7 @@ def test_the_state_that_was_seen_last_is_compared_where_that_is_possible():
     run(test)
 
 
-async def cosigned(signed, tiles):
+async def cosigned(signed, tiles, published):
     """A witness that always agrees, an hour before the clock of the store."""
     time = int((NOW - timedelta(hours=1)).timestamp())
     return signed.note.extended([await sign_line(signed.note.text, WITNESS, time)])

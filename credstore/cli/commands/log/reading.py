@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.log.shared import LOG, MEMORY, POLICY, PREFIX, URL, now, read_policy, with_log
+from credstore.cli.commands.log.shared import (
+    LOG,
+    MEMORY,
+    POLICY,
+    PREFIX,
+    URL,
+    OpenedLog,
+    now,
+    read_policy,
+    with_log,
+)
 from credstore.cli.exits import Exit
 from credstore.cli.io import NewFile, StandardOutput
 from credstore.cli.options import Invocation, as_duration, command
@@ -17,7 +27,7 @@ from credstore.cli.proof_files import read_whole
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:
-    from credstore.proofs.log import LogClient, LogHttp, LogReport, MonitorReport
+    from credstore.proofs.log import LogReport, MonitorReport
 
 LARGEST_ENTRY = 65_535
 
@@ -43,10 +53,10 @@ def check_command(
     Exit code 27 means that it is not sound.
     """
 
-    async def action(client: LogClient, _: LogHttp) -> LogReport:
+    async def action(log: OpenedLog) -> LogReport:
         from credstore.proofs.log import check_log
 
-        return await check_log(client)
+        return await check_log(log.client)
 
     report = with_log(
         invocation,
@@ -105,17 +115,19 @@ def monitor_command(
 ) -> None:
     """Compare a log with what its witnesses have cosigned, and read its entries.
 
-    Exit code 27 means a fork, a stall or a missing entry; with --memory the notes that prove a fork are kept.
+    Exit code 27 means a fork, a stall, a missing entry, or a witness that forgot what it had cosigned; with
+    --memory the notes that prove it are kept. Without it, a witness is known only for the checkpoint that is
+    shown now, and for what a writer of the log has found before.
     """
     policy = read_policy(policy_file, vkeys)
     expected = [read_whole(name, LARGEST_ENTRY) for name in expect]
 
-    async def action(client: LogClient, http: LogHttp) -> MonitorReport:
+    async def action(log: OpenedLog) -> MonitorReport:
         from credstore.proofs.log import WitnessGroup, monitor_log
 
         return await monitor_log(
-            client,
-            WitnessGroup(policy, http).clients,
+            log.client,
+            WitnessGroup(policy, log.http, memory=log.memory, objects=log.objects).clients,
             now=now(),
             max_age=None if max_age is None else timedelta(seconds=max_age),
             expected=expected,
@@ -171,9 +183,9 @@ def proof_command(
 ) -> None:
     """Write a proof that an entry is in the log, which verifies offline (c2sp.org/tlog-proof)."""
 
-    async def action(client: LogClient, _: LogHttp) -> tuple[bytes, bytes]:
-        await client.checkpoint()
-        return await client.prove(index), await client.entry(index)
+    async def action(log: OpenedLog) -> tuple[bytes, bytes]:
+        await log.client.checkpoint()
+        return await log.client.prove(index), await log.client.entry(index)
 
     proof, entry = with_log(
         invocation,
@@ -221,10 +233,10 @@ def export_command(
 ) -> None:
     """Copy a log into FOLDER, verified, as files that any web server can serve; again to continue a copy."""
 
-    async def action(client: LogClient, _: LogHttp) -> int:
+    async def action(log: OpenedLog) -> int:
         from credstore.proofs.log import export_log
 
-        return await export_log(client, folder)
+        return await export_log(log.client, folder)
 
     size = with_log(
         invocation,

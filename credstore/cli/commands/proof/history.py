@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from credstore.cli.commands.log.shared import MEMORY, POLICY, PREFIX, URL, read_policy, with_log
+from credstore.cli.commands.log.shared import MEMORY, POLICY, PREFIX, URL, OpenedLog, read_policy, with_log
 from credstore.cli.commands.proof.shown import (
     policy_of,
     proof_document,
@@ -24,7 +24,7 @@ from credstore.proofs.variables import TRUST
 
 if TYPE_CHECKING:
     from credstore.proofs import Proof, ProofHistory, ProofStore
-    from credstore.proofs.log import History, LogClient, LogHttp
+    from credstore.proofs.log import History
 
 
 @command("history")
@@ -81,8 +81,8 @@ def history_command(
     policy = read_policy(policy_file, ())
     copy = folder
 
-    async def update(client: LogClient, _: LogHttp) -> int:
-        return await export_log(client, copy, only_new=True)
+    async def update(log: OpenedLog) -> int:
+        return await export_log(log.client, copy, only_new=True)
 
     if not no_update:
         with_log(invocation, update, policy=policy, url=url, prefix=prefix, memory_folder=memory_folder)

@@ -120,7 +120,14 @@ class LogChoice:
             click.UsageError: It is to be written, and its key or name is missing.
             StorageError: A file or a setting is wrong.
         """
-        from credstore.proofs.log import LogSequencer, ProofLog, StatementAdmission, WitnessGroup, sole_policy
+        from credstore.proofs.log import (
+            LogObjects,
+            LogSequencer,
+            ProofLog,
+            StatementAdmission,
+            WitnessGroup,
+            sole_policy,
+        )
 
         policy, memory = self.policy(), memory_of(self.memory_folder)
         if not self.writes:
@@ -131,7 +138,8 @@ class LogChoice:
         cosign = None
         if policy is not None:
             client = await stack.enter_async_context(http())
-            cosign = WitnessGroup(policy, client, memory=memory).cosign
+            objects = LogObjects(provider, self.prefix)
+            cosign = WitnessGroup(policy, client, memory=memory, objects=objects).cosign
         sequencer = LogSequencer(
             provider,
             signer=signer,
