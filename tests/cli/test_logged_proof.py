@@ -96,6 +96,25 @@ def test_logging_needs_to_know_the_log(log: CommandLine, monkeypatch: pytest.Mon
     log("proof", "issue", "photo.jpg", "--log", "--log-origin", "other.example", code=Exit.CONFIGURATION)
 
 
+def test_nothing_is_signed_for_a_log_with_another_key_or_name(
+    log: CommandLine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof_id = exported(log)
+    before = sorted(path for path in root.rglob("*") if path.is_file())
+    log("log", "keygen", "other.pem")
+    issuing = ("proof", "issue", "photo.jpg", "--log")
+    ended = log(*issuing, "--log-key", "other.pem", code=Exit.CONFIGURATION)
+    assert "the policy has another key for the log" in ended.err
+    monkeypatch.delenv("CREDSTORE_LOG_POLICY")
+    for wrong in (("--log-key", "other.pem"), ("--log-origin", "other.example")):
+        for command in (issuing, ("proof", "revoke", proof_id, "--log"), ("proof", "delete", proof_id, "--log")):
+            ended = log(*command, *wrong, code=Exit.LOG)
+            assert "the log in the store was made with another key or name" in ended.err
+            assert "retry" not in ended.err
+    assert "there is no log here" in log(*issuing, "--log-prefix", "none/", code=Exit.LOG).err
+    assert sorted(path for path in root.rglob("*") if path.is_file()) == before
+
+
 def test_the_history_of_a_file(log: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("other.jpg").write_bytes(b"other")
     first = exported(log)

@@ -15,6 +15,7 @@ from credstore.concurrency import map_all
 from credstore.errors import StorageConflictError, StorageError
 from credstore.model import NOTHING
 from credstore.proofs.format.errors import (
+    CheckpointError,
     LogBusyError,
     LogForkError,
     LogRollbackError,
@@ -122,7 +123,7 @@ class Sequencing:
             # In this order, as a checkpoint is never ahead of its lock.
             published = await self.published()
             found = await self._lock()
-            lock = open_lock(found.data, self.signer.key)
+            lock = self._opened_lock(found.data)
             if published is not None:
                 self._check_published(published, lock, found.data)
             done = published is not None and published.checkpoint.size == lock.size
@@ -150,6 +151,19 @@ class Sequencing:
             return state
         raise LogBusyError("others change the log all the time")
 
+    def _opened_lock(self, data: bytes) -> Lock:
+        try:
+            return open_lock(data, self.signer.key)
+        except CheckpointError as error:
+            raise self._not_ours(error, LOCK) from error
+
+    def _not_ours(self, error: CheckpointError, path: str) -> CheckpointError:
+        return CheckpointError(
+            f"the log in the store was made with another key or name (origin) than this one of "
+            f"{self.origin!r}, or is damaged: {error.message}",
+            key=self.objects.prefix + path,
+        )
+
     async def _lock(self) -> Found:
         found = await self.objects.find(LOCK)
         if found is None:
@@ -172,7 +186,10 @@ class Sequencing:
 
     def _opened(self, data: bytes) -> SignedCheckpoint:
         keys = [self.signer.key, *(each.key for each in self.cosigners)]
-        return open_checkpoint(data, keys, what=self.objects.prefix + CHECKPOINT)
+        try:
+            return open_checkpoint(data, keys)
+        except CheckpointError as error:
+            raise self._not_ours(error, CHECKPOINT) from error
 
     def _check_published(self, published: SignedCheckpoint, lock: Lock, note: bytes) -> None:
         known = published.checkpoint

@@ -11,11 +11,16 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from credstore.errors import StorageAlreadyExistsError, StorageConfigurationError, StorageError
+from credstore.errors import (
+    StorageAlreadyExistsError,
+    StorageConfigurationError,
+    StorageError,
+    StorageUnsupportedError,
+)
 from credstore.model import StorageItem
 from credstore.proofs.format.bundle import LARGEST_BUNDLE, Bundle, encode_bundle, parse_bundle
 from credstore.proofs.format.dsse import Envelope, encode_envelope, parse_envelope
-from credstore.proofs.format.errors import LogInclusionError, LogPendingError, ProofError
+from credstore.proofs.format.errors import LogError, LogInclusionError, LogPendingError, ProofError
 from credstore.proofs.format.logged import Logged, LogPart, StatementLog, bind_logged
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import VerifiedProof
@@ -37,6 +42,24 @@ class StoreLogger:
     objects: ProofObjects
     trust: TrustStore
     log: StatementLog
+
+    async def ready(self) -> None:
+        """Refuse to sign what the log would never take: with another key or name, forked, or restored.
+
+        A log that only cannot be reached now refuses nothing: what is signed meanwhile is logged later.
+
+        Raises:
+            LogError: It is such a log; nothing was signed, and retrying does not help.
+            StorageConfigurationError: Its store cannot have a log.
+        """
+        if not self.log.writes:
+            return
+        try:
+            await self.log.ready()
+        except StorageError as error:
+            if _is_final(error):
+                error.applied = "no"
+                raise
 
     async def issued(self, proof: Proof, *, repeated: bool) -> Proof:
         """Log a proof that is stored; returns it with where it is in the log.
@@ -254,11 +277,20 @@ async def _names(items: AsyncIterator[StorageItem], prefix: str) -> AsyncGenerat
         yield item.key.removeprefix(prefix)
 
 
+def _is_final(error: StorageError) -> bool:
+    """Whether the log refuses for ever, until someone changes the log or the settings."""
+    kinds = LogError | StorageConfigurationError | StorageUnsupportedError
+    return isinstance(error, kinds) and not error.retryable
+
+
 def _pending(what: str, error: StorageError) -> LogPendingError:
+    final = _is_final(error)
+    then = "retrying does not help; once that is mended, reconcile() logs it" if final else "reconcile() logs it"
     return LogPendingError(
-        f"{what}, but is not in the log yet: {error.message}; reconcile() logs it",
+        f"{what}, but is not in the log yet: {error.message}; {then}",
         key=error.key,
         applied="yes",
+        retryable=not final,
     )
 
 

@@ -8,17 +8,25 @@ from datetime import timedelta
 import pytest
 
 from credstore import MemoryConfig
-from credstore.errors import StorageAccessDeniedError, StorageConfigurationError, StorageInvalidRequestError
+from credstore.errors import (
+    StorageAccessDeniedError,
+    StorageConfigurationError,
+    StorageConnectionError,
+    StorageInvalidRequestError,
+)
 from credstore.proofs import (
     AllOf,
     CheckpointError,
     InLog,
     IssuedBy,
+    IssueRequest,
+    LocalSigner,
     LogEntryError,
     LogForkError,
     LogInclusionError,
     LogPart,
     LogPendingError,
+    LogRollbackError,
     ProofConflictError,
     ProofErasedError,
     ProofKeyRevokedError,
@@ -86,10 +94,9 @@ class Stand:
             ProofStore(
                 StorageProvider(Unsteady(self.shop.objects), MemoryConfig()),
                 trust=trust or self.trust,
-                signer=material.SIGNER,
                 log=log,
                 clock=self.clock,
-                **options,
+                **{"signer": material.SIGNER, **options},
             ) as store,
         ):
             store.sequencer = sequencer
@@ -420,6 +427,85 @@ def test_a_log_that_the_policy_does_not_have_is_refused():
     assert not ProofLog(POLICY).writes
     with pytest.raises(StorageConfigurationError):
         asyncio.run(ProofLog(POLICY).record(b"x"))
+
+
+class Counting(LocalSigner):
+    """Counts what it signs."""
+
+    signs = 0
+
+    async def sign(self, message):
+        self.signs += 1
+        return await super().sign(message)
+
+
+@pytest.mark.parametrize(
+    ("signer", "error", "why"),
+    [
+        (LocalNoteSigner(ORIGIN, bytes(32)), CheckpointError, "made with another key or name"),
+        (LocalNoteSigner("other.example", bytes(range(32))), CheckpointError, "than this one of 'other.example'"),
+        (None, LogRollbackError, "there is no log here"),
+    ],
+)
+def test_nothing_is_signed_for_a_log_that_will_not_take_it(signer, error, why):
+    async def test(stand, store):
+        proof = await store.issue(ASSET)
+        keys = sorted(stand.shop.objects.by_key)
+        if signer is None:
+            del stand.shop.objects.by_key[PREFIX + "lock"]
+            keys.remove(PREFIX + "lock")
+        counting = Counting(material.SIGNER._key)
+        wrong = SIGNER if signer is None else signer
+        stand.options = {"signer": wrong}
+        async with stand.open(policy=sole_policy(wrong.key.encode()), signer=counting) as other:
+            for verb in (
+                lambda: other.issue(ASSET),
+                lambda: other.revoke(proof.proof_id),
+                lambda: other.delete(proof.proof_id),
+                lambda: other.publish_trust(replace(material.TRUST, version=2), signer=material.ROOT),
+                lambda: other.supersede(proof.proof_id, ASSET),
+            ):
+                with pytest.raises(error, match=why) as caught:
+                    await verb()
+                assert (caught.value.applied, caught.value.retryable) == ("no", False)
+            async for outcome in other.issue_many([IssueRequest(asset=ASSET)]):
+                assert isinstance(outcome.error, error)
+        assert (counting.signs, sorted(stand.shop.objects.by_key)) == (0, keys)
+
+    run(test)
+
+
+def test_a_log_that_is_replaced_meanwhile_is_looked_at_again():
+    async def test(stand, store):
+        await store.issue(ASSET)
+        del stand.shop.objects.by_key[PREFIX + "lock"]
+        with pytest.raises(LogPendingError, match="retrying does not help; once that is mended") as caught:
+            await store.issue(b"another")
+        assert not caught.value.retryable
+        with pytest.raises(LogRollbackError):
+            await store.issue(b"a third")
+
+    run(test)
+
+
+def test_the_policy_has_to_have_the_key_that_writes():
+    wrong = sole_policy(LocalNoteSigner(ORIGIN, bytes(32)).key.encode())
+    with pytest.raises(StorageConfigurationError, match="has another key for the log"):
+        ProofLog(wrong, sequencer=Shop().open())
+
+
+def test_a_log_that_cannot_be_reached_stops_no_proof():
+    async def test(stand, store):
+        async with stand.open() as other:
+            other.sequencer.driver.get = unreachable
+            with pytest.raises(LogPendingError, match="a cable was cut") as caught:
+                await other.issue(ASSET)
+            assert caught.value.retryable
+
+    async def unreachable(key, options=None):
+        raise StorageConnectionError("a cable was cut")
+
+    run(test)
 
 
 @pytest.mark.parametrize("planted", [b"junk", "another's"])
