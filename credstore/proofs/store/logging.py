@@ -237,14 +237,13 @@ class StoreLogger:
 
     async def _statements(self, prefix: str) -> AsyncGenerator[str, None]:
         layout = self.objects.layout
-        known = layout.trust_store(self.trust.version)
         async with aclosing(_names(self.objects.scan(prefix), prefix)) as names:
             async for name in names:
                 key = prefix + name
                 if (
                     layout.parse_record(key) is not None
                     or key.endswith((f"/{REVOKED}", f"/{ERASED}"))
-                    or (prefix == layout.trust_stores and key > known)  # The log takes newer ones only.
+                    or prefix == layout.trust_stores
                 ):
                     yield name
 

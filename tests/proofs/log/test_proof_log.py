@@ -32,6 +32,7 @@ from credstore.proofs import (
     ProofKeyRevokedError,
     ProofPolicyError,
     ProofStore,
+    ProofUntrustedKeyError,
     TrustStore,
     WitnessQuorumError,
     encode_bundle,
@@ -235,6 +236,38 @@ def test_a_log_that_fails_undoes_nothing_and_is_caught_up_with():
         again = await store.issue(b"another", idempotency_key="once")
         assert again.logged is not None
         assert await stand.kinds() == kinds
+
+    run(test)
+
+
+@pytest.mark.parametrize("pinned", [2, 3])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_trust_store_that_readers_have_pinned_before_it_was_logged_is_caught_up_with(pinned, deep):
+    async def test(stand, store):
+        newer = replace(material.TRUST, version=2)
+        async with stand.open(writes=False) as unlogged:
+            await unlogged.publish_trust(newer, signer=material.ROOT)
+        stand.trust = replace(material.TRUST, version=pinned)
+        async with stand.open() as later:
+            report = await later.reconcile(deep=deep)
+            assert (report.logged, report.failed) == (1, {})
+            assert (await later.reconcile(deep=deep)).logged == 0
+        assert await stand.kinds() == ["keyring"]
+
+    run(test)
+
+
+def test_a_trust_store_whose_root_is_trusted_no_more_is_said_not_to_be_logged():
+    async def test(stand, store):
+        async with stand.open(writes=False) as unlogged:
+            await unlogged.publish_trust(replace(material.TRUST, version=2), signer=material.ROOT)
+        keys = tuple(key for key in material.TRUST.keys if key != material.ROOT_KEY)
+        stand.trust = TrustStore(2, keys)
+        async with stand.open() as later:
+            ((key, error),) = (await later.reconcile()).failed.items()
+        assert key == "proofs/v1/k/00000002.json"
+        assert isinstance(error, ProofUntrustedKeyError)
+        assert (error.key, error.retryable) == (key, False)
 
     run(test)
 
