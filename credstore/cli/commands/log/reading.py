@@ -27,7 +27,7 @@ from credstore.cli.proof_files import read_whole
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:
-    from credstore.proofs.log import LogReport, MonitorReport
+    from credstore.proofs.log import IndexReport, LogReport, MonitorReport
 
 LARGEST_ENTRY = 65_535
 
@@ -38,6 +38,9 @@ LARGEST_ENTRY = 65_535
 @URL
 @PREFIX
 @MEMORY
+@click.option(
+    "--repair-index", is_flag=True, help="Write wrong runs of its index again, from the entries; needs no key."
+)
 @click.pass_obj
 def check_command(
     invocation: Invocation,
@@ -47,24 +50,32 @@ def check_command(
     url: str | None,
     prefix: str,
     memory_folder: str | None,
+    repair_index: bool,
 ) -> None:
     """Read a whole log: every tile and entry, against its signed root.
 
-    Exit code 27 means that it is not sound.
+    A log in a store that has whole proofs is checked with the index that finds them: a run that someone has
+    replaced could hide proofs from get and find. Exit code 27 means that something is not sound.
     """
+    if repair_index and url is not None:
+        raise click.UsageError("--repair-index is for the log in a store, not for --url")
 
-    async def action(log: OpenedLog) -> LogReport:
-        from credstore.proofs.log import check_log
+    async def action(log: OpenedLog) -> tuple[LogReport, IndexReport]:
+        from credstore.proofs.log import IndexReport, check_index, check_log
 
-        return await check_log(log.client)
+        report = await check_log(log.client)
+        if report.problems or log.objects is None:
+            return report, IndexReport()
+        return report, await check_index(log.client, log.objects, repair=repair_index)
 
-    report = with_log(
+    report, index = with_log(
         invocation,
         action,
         policy=read_policy(policy_file, vkeys),
         url=url,
         prefix=prefix,
         memory_folder=memory_folder,
+        writing=repair_index,
     )
     if invocation.json:
         print_json(
@@ -75,14 +86,17 @@ def check_command(
                 "entries": report.entries,
                 "tiles": report.tiles,
                 "problems": report.problems,
+                "index": index,
             }
         )
     else:
-        for path, problem in report.problems.items():
+        for path, problem in (report.problems | index.problems).items():
             say(f"{printable(path)}: {printable(problem)}")
         if not invocation.quiet:
-            say(f"{printable(report.checkpoint.origin)}: {report.entries} entries, {report.tiles} tiles read")
-    if report.problems:
+            runs = f", {index.runs} runs of its index" if index.runs else ""
+            origin, mended = printable(report.checkpoint.origin), "; written again" if index.repaired else ""
+            say(f"{origin}: {report.entries} entries, {report.tiles} tiles read{runs}{mended}")
+    if report.problems or (index.problems and not index.repaired):
         raise click.exceptions.Exit(Exit.LOG)
 
 

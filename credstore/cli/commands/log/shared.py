@@ -164,6 +164,7 @@ def with_log(
     url: str | None,
     prefix: str,
     memory_folder: str | None,
+    writing: bool = False,
 ) -> T:
     """Open a log to read, act on it, close it.
 
@@ -174,6 +175,7 @@ def with_log(
         url: Where it is served, or None for the store.
         prefix: Where it is in the store.
         memory_folder: Remembers the last state, or None.
+        writing: Whether something next to it is written, too.
 
     Raises:
         StorageError: As `action`.
@@ -187,7 +189,7 @@ def with_log(
             if url is not None:
                 reader = LogClient(client.fetch(url), policy=policy, memory=memory)
                 return await action(OpenedLog(reader, client, memory, None))
-            async with open_store(invocation, reading=True) as provider:
+            async with open_store(invocation, reading=not writing) as provider:
                 objects = LogObjects(provider, prefix)
                 reader = LogClient(objects.fetch, policy=policy, memory=memory)
                 return await action(OpenedLog(reader, client, memory, objects))
