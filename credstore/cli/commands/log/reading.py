@@ -93,7 +93,7 @@ def check_command(
         for path, problem in (report.problems | index.problems).items():
             say(f"{printable(path)}: {printable(problem)}")
         if not invocation.quiet:
-            runs = f", {index.runs} runs of its index" if index.runs else ""
+            runs = f", {index.runs} run{'s' * (index.runs > 1)} of its index" if index.runs else ""
             origin, mended = printable(report.checkpoint.origin), "; written again" if index.repaired else ""
             say(f"{origin}: {report.entries} entries, {report.tiles} tiles read{runs}{mended}")
     if report.problems or (index.problems and not index.repaired):

@@ -55,6 +55,12 @@ def prefix_option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 
 PREFIX = prefix_option("--prefix")
+BUNDLED = click.option(
+    "--bundled",
+    is_flag=True,
+    envvar="CREDSTORE_LOG_BUNDLED",
+    help="Proofs are the entries of the log, without objects of their own; or CREDSTORE_LOG_BUNDLED=1.",
+)
 POLICY = click.option(
     "--policy",
     "policy_file",
