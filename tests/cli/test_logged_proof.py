@@ -108,7 +108,11 @@ def test_nothing_is_signed_for_a_log_with_another_key_or_name(
     assert "the policy has another key for the log" in ended.err
     monkeypatch.delenv("CREDSTORE_LOG_POLICY")
     for wrong in (("--log-key", "other.pem"), ("--log-origin", "other.example")):
-        for command in (issuing, ("proof", "revoke", proof_id, "--log"), ("proof", "delete", proof_id, "--log")):
+        for command in (
+            issuing,
+            ("proof", "revoke", proof_id, "--log"),
+            ("proof", "delete", proof_id, "--log"),
+        ):
             ended = log(*command, *wrong, code=Exit.LOG)
             assert "the log in the store was made with another key or name" in ended.err
             assert "retry" not in ended.err

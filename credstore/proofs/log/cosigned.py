@@ -1,7 +1,7 @@
 """What a witness is known to have cosigned, so that one that forgets it is found.
 
-Rules of this file: a state counts only with the signatures of its log and of the witness, wherever it was kept;
-what anyone plants or removes can make a witness known for less, never for more than it has signed.
+Rules of this file: a state counts only with the signatures of its log and of the witness, wherever it was
+kept; what anyone plants or removes can make a witness known for less, never for more than it has signed.
 """
 
 from __future__ import annotations
@@ -23,8 +23,8 @@ OLDEST_SHOWN = timedelta(hours=1)
 class CosignedStates:
     """The largest state of each log that one witness is known to have cosigned.
 
-    It comes from the log's checkpoints, from what this machine remembers, and from what was kept beside the log
-    when a checkpoint without the witness replaced one that it had cosigned.
+    It comes from the log's checkpoints, from what this machine remembers, and from what was kept beside the
+    log when a checkpoint without the witness replaced one that it had cosigned.
     """
 
     def __init__(self, key: VerifierKey, memory: LogMemory | None, objects: LogObjects | None) -> None:

@@ -1,8 +1,8 @@
 """Checking the index of a log of whole statements: every run, against the entries that it covers.
 
-Rules of this file: a run has the rows of its entries, no others, and sorted; which rows there have to be is computed
-from verified entries alone. Runs of any size are compared in bounded memory, by a sum of keyed hashes that whoever
-wrote the runs cannot aim at, as the key is new each time.
+Rules of this file: a run has the rows of its entries, no others, and sorted; which rows there have to be is
+computed from verified entries alone. Runs of any size are compared in bounded memory, by a sum of keyed
+hashes that whoever wrote the runs cannot aim at, as the key is new each time.
 """
 
 from __future__ import annotations
@@ -72,8 +72,8 @@ async def check_index(
 ) -> IndexReport:
     """Compare every run of an index with the entries of its log, which are read and verified for it.
 
-    An index only leads to proofs: what it leads to is verified by whoever follows it. But a run that someone has
-    replaced can lack what it should lead to, and no reader of single rows can see that; this does.
+    An index only leads to proofs: what it leads to is verified by whoever follows it. But a run that someone
+    has replaced can lack what it should lead to, and no reader of single rows can see that; this does.
 
     Args:
         client: Of the log.

@@ -41,7 +41,7 @@ class ProofLog(StatementLog):
             memory: Keeps the last state that was read, so that a fork is found.
 
         Raises:
-            StorageConfigurationError: The policy does not have the log that the sequencer writes, or not its key.
+            StorageConfigurationError: The policy does not have the log that is to be written, or not its key.
         """
         if sequencer is not None and not {*sequencer.keys} & {*policy.log_keys}:
             named = any(key.name == sequencer.origin for key in policy.log_keys)

@@ -38,8 +38,8 @@ TRIES = 16
 """How often a state that others change meanwhile is read again."""
 
 Cosign = Callable[[SignedCheckpoint, LogTiles, SignedCheckpoint | None], Awaitable[Note]]
-"""Collects cosignatures: given the log's own checkpoint, its tiles, and the checkpoint that is published, returns
-the note with them."""
+"""Collects cosignatures: given the log's own checkpoint, its tiles, and the checkpoint that is published,
+returns the note with them."""
 
 
 @dataclass(frozen=True, slots=True)

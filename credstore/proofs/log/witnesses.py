@@ -1,8 +1,8 @@
 """Asking witnesses: for cosignatures before a checkpoint is published, and for what they have seen.
 
 Rules of this file: all are asked at once, and the first quorum is taken; a witness that is slow, refuses or
-lies stops nothing by itself. That the log went back is believed only with a checkpoint that it has signed, and
-that a witness did only with one that it has cosigned.
+lies stops nothing by itself. That the log went back is believed only with a checkpoint that it has signed,
+and that a witness did only with one that it has cosigned.
 """
 
 from __future__ import annotations
@@ -192,7 +192,7 @@ class WitnessClient:
         return self._refused(f"{why}, but shows nothing that the log has signed and that would prove it")
 
     async def keep(self, published: SignedCheckpoint) -> None:
-        """Keep beside the log that this witness has cosigned a checkpoint, if it has; another one replaces it.
+        """Keep beside the log that this witness has cosigned a checkpoint that is replaced, if it has.
 
         Raises:
             StorageError: Disk or store failed.

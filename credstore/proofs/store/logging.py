@@ -15,12 +15,11 @@ from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConfigurationError,
     StorageError,
-    StorageUnsupportedError,
 )
 from credstore.model import StorageItem
 from credstore.proofs.format.bundle import LARGEST_BUNDLE, Bundle, encode_bundle, parse_bundle
 from credstore.proofs.format.dsse import Envelope, encode_envelope, parse_envelope
-from credstore.proofs.format.errors import LogError, LogInclusionError, LogPendingError, ProofError
+from credstore.proofs.format.errors import LogInclusionError, LogPendingError, ProofError
 from credstore.proofs.format.logged import Logged, LogPart, StatementLog, bind_logged
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import VerifiedProof
@@ -44,20 +43,20 @@ class StoreLogger:
     log: StatementLog
 
     async def ready(self) -> None:
-        """Refuse to sign what the log would never take: with another key or name, forked, or restored.
+        """Refuse to sign for a log that takes nothing until someone mends it: of another key, or damaged.
 
-        A log that only cannot be reached now refuses nothing: what is signed meanwhile is logged later.
+        One that only cannot be reached now refuses nothing: what is signed meanwhile is logged later.
 
         Raises:
-            LogError: It is such a log; nothing was signed, and retrying does not help.
-            StorageConfigurationError: Its store cannot have a log.
+            LogError: It is of another key or name, forked, was restored, or is not there.
+            StorageError: It cannot be read, and retrying does not help.
         """
         if not self.log.writes:
             return
         try:
             await self.log.ready()
         except StorageError as error:
-            if _is_final(error):
+            if not error.retryable:
                 error.applied = "no"
                 raise
 
@@ -276,20 +275,13 @@ async def _names(items: AsyncIterator[StorageItem], prefix: str) -> AsyncGenerat
         yield item.key.removeprefix(prefix)
 
 
-def _is_final(error: StorageError) -> bool:
-    """Whether the log refuses for ever, until someone changes the log or the settings."""
-    kinds = LogError | StorageConfigurationError | StorageUnsupportedError
-    return isinstance(error, kinds) and not error.retryable
-
-
 def _pending(what: str, error: StorageError) -> LogPendingError:
-    final = _is_final(error)
-    then = "retrying does not help; once that is mended, reconcile() logs it" if final else "reconcile() logs it"
+    then = "reconcile() logs it" if error.retryable else "once that is mended, reconcile() logs it"
     return LogPendingError(
         f"{what}, but is not in the log yet: {error.message}; {then}",
         key=error.key,
         applied="yes",
-        retryable=not final,
+        retryable=error.retryable,
     )
 
 

@@ -622,7 +622,7 @@ def test_a_run_of_what_the_log_does_not_have_is_found():
 def test_an_index_that_lacks_more_than_readers_make_up_for_is_found(monkeypatch):
     async def main():
         shop = Shop()
-        _, tiles = await filled(shop, [64, 16])
+        await filled(shop, [64, 16])
         for key in [key for key in shop.objects.by_key if "/index/000000000000000-" in key]:
             shop.objects.remove(key)
         monkeypatch.setattr("credstore.proofs.log.index_check.LARGEST_GAP", 8)

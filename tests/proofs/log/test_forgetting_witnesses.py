@@ -80,7 +80,7 @@ def test_a_writer_that_remembers_nothing_sees_it_by_the_published_checkpoint():
         assert await append(shop, network, 11, 12) == [11]
         assert cosigners_of(shop) == {W2.key.name}
         with pytest.raises(
-            WitnessQuorumError, match="w1: .* has cosigned size 10, and now says that it has seen size 0"
+            WitnessQuorumError, match=r"w1: .* has cosigned size 10, and now says that it has seen size 0"
         ):
             await append(shop, network, 12, 13, BOTH)
         # Once it knows the log again, as far as it did and further, it counts again.
@@ -101,7 +101,7 @@ def test_a_writer_that_finishes_anothers_work_sees_it_too():
         network.hosts["w1"] = new_witness(W1)
         async with shop.open() as log:  # Committed, and not published; no one is asked.
             log._steps.cosign = group(network, BOTH).cosign
-            with pytest.raises(WitnessQuorumError, match="w1: .* has cosigned size 10"):
+            with pytest.raises(WitnessQuorumError, match=r"w1: .* has cosigned size 10"):
                 await log.recover()
 
     asyncio.run(main())

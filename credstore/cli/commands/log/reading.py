@@ -39,7 +39,9 @@ LARGEST_ENTRY = 65_535
 @PREFIX
 @MEMORY
 @click.option(
-    "--repair-index", is_flag=True, help="Write wrong runs of its index again, from the entries; needs no key."
+    "--repair-index",
+    is_flag=True,
+    help="Write wrong runs of its index again, from the entries; needs no key.",
 )
 @click.pass_obj
 def check_command(

@@ -74,12 +74,12 @@ def history_command(
 
     With ID: the proof, valid or not, which one it replaces, and which one replaces it. With --asset: the
     proofs of the file that were issued, revoked and erased. Complete is only what is read from a copy of the
-    whole log: --copy keeps one and fetches what is new, from --url or the store. All of it is verified up to a
-    checkpoint that counts by --policy, and listed as the log has it, whoever signed it: get and verify say whose
-    proofs count. The last line says up to which size that is complete, and since when witnesses have seen it; a
-    log that does not continue the copy ends with exit code 27, and both notes are kept in the copy's folder
-    forks, or in --memory. Without a copy the index names of the store are followed, which anyone who may write
-    there can remove: the list may be incomplete.
+    whole log: --copy keeps one and fetches what is new, from --url or the store. All of it is verified up to
+    a checkpoint that counts by --policy, and listed as the log has it, whoever signed it: get and verify say
+    whose proofs count. The last line says up to which size that is complete, and since when witnesses have
+    seen it. A log that does not continue the copy ends with exit code 27, and both notes are kept in the
+    folder forks of the copy, or in --memory. Without a copy the index names of the store are followed, which
+    anyone who may write there can remove: the list may be incomplete.
     """
     if (proof_id is None) == (asset is None):
         raise click.UsageError("give either the ID of a proof or --asset FILE")
@@ -124,7 +124,9 @@ def history_command(
     except LogTileError:
         if no_update:
             raise
-        update(only_new=False)  # Its tiles were damaged on this disk: all of them are compared and written again.
+        update(
+            only_new=False
+        )  # Its tiles were damaged on this disk: all of them are compared and written again.
         found = read()
     _show(invocation, found)
 
