@@ -23,7 +23,7 @@ OLDEST_SHOWN = timedelta(hours=1)
 class CosignedStates:
     """The largest state of each log that one witness is known to have cosigned.
 
-    It comes from the log's checkpoints, from what this machine remembers, and from what was kept beside the
+    It comes from the log's checkpoints, from what this machine remembers, and from what was kept next to the
     log when a checkpoint without the witness replaced one that it had cosigned.
     """
 
@@ -33,7 +33,7 @@ class CosignedStates:
         Args:
             key: Of the witness.
             memory: Remembers each state that it cosigned, or None.
-            objects: Of the log, beside which the last state is kept, or None.
+            objects: Of the log, next to which the last state is kept, or None.
         """
         self._key = key
         self._memory = memory
@@ -62,7 +62,7 @@ class CosignedStates:
         found = self._opened(data, origin, keys)
         if found is None:
             raise CheckpointError(
-                f"what is remembered of the witness {self._key.name!r} is no checkpoint that it has cosigned",
+                f"what is kept of the witness {self._key.name!r} is not a checkpoint that it has cosigned",
                 key=str(self._memory.folder),
             )
         return found
@@ -117,7 +117,7 @@ class CosignedStates:
             await self._memory.save_fork(known.data, said)
 
     async def keep(self, origin: str) -> None:
-        """Keep what the witness has cosigned beside the log, for others; once, as it costs a write.
+        """Keep what the witness has cosigned next to the log, for others; once, as it costs a write.
 
         Raises:
             StorageError: The store failed.

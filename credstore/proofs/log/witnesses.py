@@ -78,7 +78,7 @@ class WitnessClient:
             witness: With a URL: the prefix of its API.
             http: Sends the requests; not closed here.
             memory: Remembers what the witness has cosigned, and keeps evidence against it.
-            objects: Of the log, beside which it is kept what the witness has cosigned, for whoever remembers
+            objects: Of the log, next to which it is kept what the witness has cosigned, for whoever remembers
                 nothing.
 
         Raises:
@@ -192,7 +192,7 @@ class WitnessClient:
         return self._refused(f"{why}, but shows nothing that the log has signed and that would prove it")
 
     async def keep(self, published: SignedCheckpoint) -> None:
-        """Keep beside the log that this witness has cosigned a checkpoint that is replaced, if it has.
+        """Keep next to the log that this witness has cosigned a checkpoint that is replaced, if it has.
 
         Raises:
             StorageError: Disk or store failed.
@@ -288,7 +288,7 @@ class WitnessGroup:
             policy: Those of its witnesses that have a URL are asked.
             http: Sends the requests; not closed here.
             memory: Remembers what witnesses have cosigned, and keeps evidence against them.
-            objects: Of the log, beside which it is kept what a witness has cosigned whose cosignature is not
+            objects: Of the log, next to which it is kept what a witness has cosigned whose cosignature is not
                 under the next checkpoint, for processes that remember nothing.
             timeout: Seconds until those that have not responded are given up.
         """

@@ -48,7 +48,7 @@ class StoreLogger:
         One that only cannot be reached now refuses nothing: what is signed meanwhile is logged later.
 
         Raises:
-            LogError: It is of another key or name, forked, was restored, or is not there.
+            LogError: It has a different key or name, forked, was restored, or is not there.
             StorageError: It cannot be read, and retrying does not help.
         """
         if not self.log.writes:

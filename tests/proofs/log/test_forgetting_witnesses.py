@@ -121,7 +121,7 @@ def test_a_machine_remembers_what_a_witness_has_cosigned(tmp_path):
         assert W1.key.name in evidence.read_text()
         (remembered,) = tmp_path.glob("*.witness")
         remembered.write_bytes((await state(20))[0].data)
-        with pytest.raises(CheckpointError, match="no checkpoint that it has cosigned"):
+        with pytest.raises(CheckpointError, match="not a checkpoint that it has cosigned"):
             await client_of(network, memory=memory).add_checkpoint(*await state(30))
 
     asyncio.run(main())
