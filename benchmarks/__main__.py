@@ -20,6 +20,7 @@ from benchmarks.worker import Scale
 HERE = Path(__file__).parent
 SECTIONS = (
     "small",
+    "shares",
     "several",
     "clouds",
     "cold",

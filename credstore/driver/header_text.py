@@ -26,6 +26,8 @@ def encode_text(value: str) -> str:
 
     Source: RFC 2047 sections 2 and 4.1; S3 API "User-defined object metadata".
     """
+    if value.isascii() and value.isalnum():
+        return value
     if PLAIN.fullmatch(value) and value == value.strip(" ") and not _WORD.search(value):
         return value
     words: list[str] = []
@@ -61,7 +63,7 @@ def readable(headers: Mapping[str, str]) -> Mapping[str, str]:
 
     Source: RFC 9110 section 5.5: field values were ISO 8859-1 once, and others still store them so.
     """
-    if all(value.isascii() for value in headers.values()):
+    if "".join(headers.values()).isascii():
         return headers  # As nearly always.
     return {name: value if value.isascii() else _as_text(value) for name, value in headers.items()}
 

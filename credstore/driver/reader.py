@@ -210,15 +210,29 @@ class ObjectReader(Generic[I]):
         Raises:
             StorageIntegrityError: As `read`.
         """
-        content = self._content
-        if content and len(content) <= LOOP_BUDGET and self._close is None and not self._closed:
-            self._content = self._checked_at_once(content)
-            if self._count is not None:
-                self._counted()
-        else:
+        if not self.hold_at_once():
             self._content = await self.read()
-        self._chunks = self._generator = self._digest = self._close = None
-        self._done, self._closed = 0, False
+            self._chunks = self._generator = self._digest = self._close = None
+            self._done, self._closed = 0, False
+
+    def hold_at_once(self) -> bool:
+        """The same as `hold`, without waiting, where all bytes are here already.
+
+        Returns:
+            Whether they are; if not, nothing was done.
+
+        Raises:
+            StorageIntegrityError: As `read`.
+        """
+        content = self._content
+        if not content or len(content) > LOOP_BUDGET or self._close is not None or self._closed:
+            return False
+        self._content = self._checked_at_once(content)
+        if self._count is not None:
+            self._counted()
+        self._digest = None
+        self._done = 0
+        return True
 
     def _checked_at_once(self, content: bytes) -> bytes:
         """What iterating would yield and check, in one step."""

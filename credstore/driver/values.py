@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from datetime import datetime
+from functools import lru_cache
 from typing import TYPE_CHECKING, NamedTuple, Protocol, Self, TypeAlias, runtime_checkable
 
 from credstore.driver.reader import ObjectReader
@@ -117,6 +118,24 @@ class ContentHeaders:
 
 
 NO_HEADERS = ContentHeaders()
+
+
+@lru_cache(maxsize=256)
+def shared_headers(
+    content_type: str | None,
+    content_encoding: str | None,
+    cache_control: str | None,
+    content_disposition: str | None,
+    content_language: str | None,
+) -> ContentHeaders:
+    """The same value for the same arguments, since most objects of a store share them."""
+    return ContentHeaders(
+        content_type=content_type,
+        content_encoding=content_encoding,
+        cache_control=cache_control,
+        content_disposition=content_disposition,
+        content_language=content_language,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -567,6 +586,8 @@ class Capabilities:
             also GET links to objects stored opaque.
         tags: Objects have tags.
         content_etags: Objects with equal entity tags have equal bytes; unequal ones may have equal bytes too.
+        listed_etags: A listing says the etag of each object, the one that `head` reports; where False only of
+            some, and None of the others.
         copy_digests: The store computes a SHA-256 of all bytes of a copy, and says it (`ReportsDigests`).
         versions: The store can keep versions.
         retention_modes: Kinds of retention that objects can be put under, empty where there is none. A
@@ -611,6 +632,7 @@ class Capabilities:
     upload_forms: bool = False
     links_decode: bool = False
     content_etags: bool = False
+    listed_etags: bool = True
     copy_digests: bool = False
     max_key_size: int = 1024
     max_metadata_size: int | None = None

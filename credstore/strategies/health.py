@@ -90,7 +90,7 @@ class Member:
     @property
     def down(self) -> bool:
         """Whether its last call showed an outage."""
-        return self._breaker.tripped
+        return self._breaker.failures > 0  # One opens the circuit at once.
 
     @property
     def surely_down(self) -> bool:
@@ -99,7 +99,7 @@ class Member:
 
     def admits(self) -> bool:
         """Whether to ask it now; True for a member that is down makes this call the one that finds out."""
-        return not self._breaker.tripped or self._breaker.refusal(self._clock()) is None
+        return not self._breaker.failures or self._breaker.refusal(self._clock()) is None
 
     def left_alone(self) -> StorageUnavailableError:
         """The error of a call that is not made because the member is down."""

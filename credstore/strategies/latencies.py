@@ -19,11 +19,12 @@ _PERCENTILE = 75
 class Latencies:
     """The latencies of one member."""
 
-    __slots__ = ("_since", "_typical", "_until", "_when")
+    __slots__ = ("_since", "_took", "_typical", "_until", "_when")
 
     def __init__(self) -> None:
         """Know nothing yet."""
-        self._when: deque[tuple[float, float]] = deque(maxlen=_KEPT)
+        self._when: deque[float] = deque(maxlen=_KEPT)
+        self._took: deque[float] = deque(maxlen=_KEPT)
         self._typical: float | None = None
         self._since = 0
         self._until = 0.0
@@ -35,7 +36,8 @@ class Latencies:
             latency: Seconds it took.
             now: Seconds, of a clock that does not go back.
         """
-        self._when.append((now, latency))
+        self._when.append(now)
+        self._took.append(latency)
         self._since += 1
         self._until = now + SPAN
         if self._typical is None or self._since >= _EVERY:
@@ -47,7 +49,8 @@ class Latencies:
 
     def _work_out(self, now: float) -> None:
         self._since = 0
-        while self._when and self._when[0][0] <= now - SPAN:
+        while self._when and self._when[0] <= now - SPAN:
             self._when.popleft()
-        ordered = sorted(latency for _, latency in self._when)
+            self._took.popleft()
+        ordered = sorted(self._took)
         self._typical = ordered[len(ordered) * _PERCENTILE // 100] if ordered else None

@@ -13,6 +13,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import cast
 
+from credstore.concurrency import map_in_order
 from credstore.config.reports import place_of
 from credstore.driver.reader import ObjectReader
 from credstore.errors import (
@@ -45,6 +46,8 @@ from credstore.transfer.sides import (
 )
 from credstore.transfer.types import guess_type
 
+_LOOKS = 16
+"""Objects whose etags are asked for at the same time."""
 _NS = 10**9
 
 
@@ -102,6 +105,39 @@ class Store:
     async def entries(self, wanted: Filter, *, destination: bool) -> AsyncGenerator[Entry, None]:
         """The objects; see `Side.entries`."""
         del destination
+        if self.provider.capabilities.listed_etags:
+            async for entry in self._listed(wanted):
+                yield entry
+            return
+        # Which version each one is has to be asked then, since a later run goes by it.
+        async with (
+            aclosing(self._listed(wanted)) as listed,
+            aclosing(map_in_order(listed, self._identified, at_once=_LOOKS)) as found,
+        ):
+            async for each in found:
+                if each is not None:
+                    yield each
+
+    async def _identified(self, entry: Entry) -> Entry | None:
+        """An entry of a listing without etags, with the etag; None where the object is gone.
+
+        Its tag is the etag alone, since the time is of whichever store responded.
+        """
+        if entry.refused is not None:
+            return entry
+        if entry.version:
+            return entry._replace(tag=entry.version)
+        try:
+            item = await self.provider.get_metadata(self.key(entry.name))
+        except StorageError as error:
+            if error.retryable:
+                raise
+            return entry  # Something is wrong with this object, which whoever works on it reports.
+        if item is None:
+            return None
+        return entry._replace(size=item.size, tag=item.etag or entry.tag, version=item.etag or "")
+
+    async def _listed(self, wanted: Filter) -> AsyncGenerator[Entry, None]:
         start = len(self.prefix)
         if self.only is not None:
             item = await self.provider.get_metadata(self.prefix + self.only[0])

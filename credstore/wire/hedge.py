@@ -45,7 +45,8 @@ class Hedging:
 
     def seen(self, latency: float) -> None:
         """Record that a read took this many seconds to its first byte."""
-        self.tokens = min(self.SAVED, self.tokens + SHARE)
+        if self.tokens < self.SAVED:
+            self.tokens = min(self.SAVED, self.tokens + SHARE)
         self._latencies.append(latency)
         self._since += 1
         if len(self._latencies) >= self.LEAST and (self._delay is None or self._since >= self.LEAST):

@@ -6,6 +6,7 @@ import importlib
 from pathlib import Path
 
 import credstore
+from credstore.driver.values import ObjectInfo, PutRequest, PutResult, ReadOptions
 
 ROOT = Path(credstore.__file__).parent
 
@@ -40,3 +41,24 @@ def test_every_use_gives_what_is_needed_and_nothing_else():
         assert "__slots__" not in vars(kind)
         assert not hasattr(kind, "__post_init__")
         assert kind.__dataclass_params__.frozen
+
+
+def test_every_change_is_of_fields_that_there_are():
+    """`changed` sets whatever it is given, on values without slots that check nothing when they are made."""
+    kinds = (ObjectInfo, PutRequest, PutResult, ReadOptions)
+    for kind in kinds:
+        assert kind.__dataclass_params__.frozen
+        assert "__slots__" not in vars(kind)
+        assert not hasattr(kind, "__post_init__")
+    names = {each.name for kind in kinds for each in dataclasses.fields(kind)}
+    given = [
+        {key.value for key in node.args[1].keys}
+        for path in sorted(ROOT.rglob("*.py"))
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Name)
+        and node.func.id == "changed"
+        and isinstance(node.args[1], ast.Dict)
+    ]
+    assert len(given) >= 8
+    assert set().union(*given) <= names

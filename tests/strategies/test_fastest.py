@@ -8,7 +8,7 @@ import pytest
 from credstore.driver import ReadOptions
 from credstore.driver.pinning import is_same
 from credstore.drivers.memory import MemoryDriver
-from credstore.errors import StorageNotFoundError
+from credstore.errors import StorageNotFoundError, StoragePreconditionFailedError
 from credstore.strategies.fastest.driver import EXPLORE, FRESH, FastestDriver
 from credstore.strategies.latencies import SPAN, Latencies
 from credstore.strategies.redundant.plan import JOURNAL
@@ -134,7 +134,7 @@ def test_hedges_are_at_most_one_read_in_twenty_and_never_writes():
             await fetched(driver, "key")
         tokens = driver._hedging.tokens
         driver._hedging._delay = 0.0
-        slow = driver._order()[0]
+        slow = driver._order(driver._clock())[0]
         slow.driver.gate = asyncio.Event()
         before = sum(gets(members))
         assert await fetched(driver, "key") == b"data"
@@ -163,5 +163,38 @@ def test_replicas_of_one_write_are_the_same_version():
         assert not is_same(one, replace(other, served_by=one.served_by))
         assert not is_same(one, replace(other, write_id="0" * 32))
         assert not is_same(one, replace(other, digest=bytes(32)))
+
+    asyncio.run(main())
+
+
+def test_a_write_after_a_read_is_the_later_one_whatever_the_clocks_say():
+    """Of one member alone, too, where nothing is compared (the stamp is part of the etag)."""
+
+    async def main():
+        _, members, ahead = made(0.01, 0.01)
+        behind = FastestDriver(members, wall=lambda: 1.0, clock=ahead._clock)
+        for before, after in ((b"1", b"2"), (b"3", b"4")):
+            await put(ahead, "key", before)
+            assert await fetched(behind, "key") == before
+            await put(behind, "key", after)
+            assert await fetched(behind, "key") == await fetched(ahead, "key") == after
+        await behind.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_condition_is_met_by_one_member_and_failed_by_none_alone():
+    async def main():
+        _, members, driver = made(0.01, 0.01, 0.01)
+        etag = (await put(driver, "key", b"data")).etag
+        for _ in range(8):
+            await fetched(driver, "key")
+        before = sum(gets(members))
+        assert await fetched(driver, "key", ReadOptions(start=1, if_match=etag)) == b"ata"
+        assert sum(gets(members)) == before + 1
+        with pytest.raises(StoragePreconditionFailedError):
+            await fetched(driver, "key", ReadOptions(if_match=etag.upper()))
+        assert sum(gets(members)) == before + 3, "others were asked before it counted as replaced"
+        await driver.aclose()
 
     asyncio.run(main())

@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
 from credstore.driver.refusals import check_condition, check_storage_class, check_tags
-from credstore.driver.values import Capabilities, ContentHeaders, Precondition
+from credstore.driver.values import Capabilities, ContentHeaders, Precondition, shared_headers
 from credstore.errors import RetentionMode, StorageInvalidRequestError
 from credstore.model import Retention
 
@@ -111,7 +111,7 @@ def content_headers(headers: ContentHeaders) -> dict[str, str]:
 
 def read_content_headers(headers: Mapping[str, str]) -> ContentHeaders:
     """The content headers of a response."""
-    return ContentHeaders(**{field: headers.get(name) for field, name in CONTENT_NAMES.items()})
+    return shared_headers(**{field: headers.get(name) for field, name in CONTENT_NAMES.items()})
 
 
 def condition_headers(precondition: Precondition, able: Capabilities, who: str) -> dict[str, str]:

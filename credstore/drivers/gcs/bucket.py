@@ -10,7 +10,7 @@ import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
-from urllib.parse import parse_qsl, quote
+from urllib.parse import parse_qsl
 
 from credstore.config.gcs import GcsConfig
 from credstore.driver.guard import Guard
@@ -18,7 +18,7 @@ from credstore.driver.values import Capabilities, ObjectInfo
 from credstore.drivers.gcs.capabilities import capabilities_of, without_conditions
 from credstore.drivers.gcs.errors import NO_BUCKET, NO_UPLOAD
 from credstore.drivers.gcs.requests import MULTIPART, Described, GcsRequest
-from credstore.drivers.gcs.resources import Resource, info_of
+from credstore.drivers.gcs.resources import Resource, info_in, info_of
 from credstore.drivers.gcs.responses import classify, is_of_google
 from credstore.errors import (
     ErrorCode,
@@ -33,7 +33,7 @@ from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
 from credstore.wire.signer import Signer, WireCall
 from credstore.wire.transport import Transport
-from credstore.wire.urls import encode_query
+from credstore.wire.urls import encode, encode_path, encode_query
 
 T = TypeVar("T")
 _PARSE_ON_LOOP = 32 * 1024
@@ -80,7 +80,8 @@ class Bucket:
         self.keeps_locks = not config.is_elsewhere
         self.emulated = config.emulator_host is not None
         self.keeps_generations = not self.emulated
-        name = quote(config.bucket, safe="")
+        name = encode(config.bucket)
+        self._of_objects, self._of_media = f"/storage/v1/b/{name}/o/", f"/{name}/"
         self._paths = {
             "objects": f"/storage/v1/b/{name}/o",
             "bucket": f"/storage/v1/b/{name}",
@@ -142,7 +143,7 @@ class Bucket:
 
     def path_of(self, key: str) -> str:
         """Percent-encoded path of an object, in which its slashes are encoded too."""
-        return f"/storage/v1/b/{quote(self.name, safe='')}/o/{quote(key, safe='')}"
+        return self._of_objects + encode(key)
 
     def media_path(self, key: str) -> str:
         """Percent-encoded path of an object at the XML API.
@@ -151,7 +152,7 @@ class Bucket:
         resolves it.
         """
         plain = _RESOLVED.isdisjoint(key.split("/"))
-        return f"/{quote(self.name, safe='')}/{quote(key, safe='/' if plain else '')}"
+        return self._of_media + (encode_path(key) if plain else encode(key))
 
     def _path(self, request: GcsRequest) -> str:
         if request.place == "object":
@@ -174,6 +175,11 @@ class Bucket:
         the bucket keeps versions, or where it was asked for by name.
         """
         return info_of(resource, served_by=self.label, versioned=named or self.shows_versions)
+
+    def info_in(self, key: str, headers: Mapping[str, str], size: int, *, named: bool) -> ObjectInfo:
+        """The same from the headers of a response with the object's bytes."""
+        shown = named or self.shows_versions
+        return info_in(key, headers, size, served_by=self.label, versioned=shown)
 
     @property
     def shows_versions(self) -> bool:

@@ -21,8 +21,8 @@ from credstore.drivers.gcs.requests import get_media, get_object
 from credstore.drivers.gcs.resources import (
     GENERATION,
     Resource,
+    checksums_in,
     checksums_of,
-    from_headers,
     number,
 )
 from credstore.drivers.gcs.responses import parse_content_range, parse_json
@@ -134,8 +134,7 @@ async def _open(bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool)
         raise StorageIntegrityError("the response has no body to read", code=ErrorCode.NO_BODY)
     try:
         size, (start, end), skip = _spanned(reply, options)
-        resource = await _resource(bucket, key, options, reply, size)
-        info = _info(bucket, key, resource, options)
+        info, checksums = await _said(bucket, key, options, reply, size)
         if info.size != size:
             raise _wrong_range()  # Where the two were asked for separately, it was replaced in between.
         _check_match(bucket, info, options)
@@ -151,14 +150,18 @@ async def _open(bucket: Bucket, key: str, options: ReadOptions, *, ranged: bool)
         start=start,
         end=end,
     )
-    return _Found(opened, checksums_of(resource))
+    return _Found(opened, checksums)
 
 
-async def _resource(bucket: Bucket, key: str, options: ReadOptions, reply: Reply, size: int) -> Resource:
-    """The properties of the object that a response is of."""
+async def _said(
+    bucket: Bucket, key: str, options: ReadOptions, reply: Reply, size: int
+) -> tuple[ObjectInfo, Mapping[str, str]]:
+    """The object that a response is of, and its checksums."""
     if GENERATION in reply.headers:
-        return from_headers(key, reply.headers, size)
-    return await resource_of(bucket, key, options)
+        named = options.version_id is not None
+        return bucket.info_in(key, reply.headers, size, named=named), checksums_in(reply.headers)
+    resource = await resource_of(bucket, key, options)
+    return _info(bucket, key, resource, options), checksums_of(resource)
 
 
 def _spanned(reply: Reply, options: ReadOptions) -> tuple[int, tuple[int, int], int]:

@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Any, cast
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text, readable
-from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, split_metadata
+from credstore.driver.values import ContentHeaders, ObjectInfo, Precondition, shared_headers, split_metadata
 from credstore.errors import ErrorCode, RetentionMode, StorageIntegrityError, StorageInvalidRequestError
 from credstore.model import NOTHING, Retention
 from credstore.quick import made
@@ -31,13 +31,6 @@ PROPERTIES = {
     "content_language": "contentLanguage",
 }
 """Field of `ContentHeaders` to the property of an object."""
-_HEADERS = {
-    "contentType": "content-type",
-    "contentEncoding": "content-encoding",
-    "cacheControl": "cache-control",
-    "contentDisposition": "content-disposition",
-    "contentLanguage": "content-language",
-}
 GENERATION = "x-goog-generation"
 _META = "x-goog-meta-"
 LISTED = "name,size,generation,metageneration,timeCreated,timeDeleted,storageClass"
@@ -115,25 +108,90 @@ def info_of(resource: Resource, *, served_by: str, versioned: bool) -> ObjectInf
         StorageIntegrityError: It has no name or size.
     """
     name, size = _named(resource)
-    kept = split_metadata(_metadata(resource.get("metadata")))
-    key_id = text(resource.get("kmsKeyName"))
+    own = {field: text(resource.get(each)) for field, each in PROPERTIES.items()}
+    return _described(
+        name,
+        size,
+        generation=version_of(resource),
+        metageneration=resource.get("metageneration"),
+        created=instant(resource.get("timeCreated")),
+        storage_class=text(resource.get("storageClass")),
+        headers=shared_headers(**own),
+        metadata=_metadata(resource.get("metadata")),
+        customer=bool(resource.get("customerEncryption")),
+        key_id=text(resource.get("kmsKeyName")),
+        served_by=served_by,
+        versioned=versioned,
+    )
+
+
+def info_in(
+    key: str, headers: Mapping[str, str], size: int, *, served_by: str, versioned: bool
+) -> ObjectInfo:
+    """What the headers of the XML API say about an object; arguments as for `info_of`.
+
+    Source: "HTTP headers and common query string parameters for XML" of cloud.google.com/storage.
+    """
+    headers = readable(headers)
+    said = headers.get
+    stored = said("x-goog-stored-content-encoding", "identity")
+    return _described(
+        key,
+        size,
+        generation=_generation(said(GENERATION)),
+        metageneration=said("x-goog-metageneration"),
+        created=parse_time(said("last-modified")),
+        storage_class=said("x-goog-storage-class") or None,
+        headers=shared_headers(
+            said("content-type") or None,
+            (said("content-encoding") if stored == "identity" else stored) or None,
+            said("cache-control") or None,
+            said("content-disposition") or None,
+            said("content-language") or None,
+        ),
+        metadata={
+            name[len(_META) :]: decode_text(value)
+            for name, value in headers.items()
+            if name.startswith(_META)
+        },
+        customer=bool(said("x-goog-encryption-key-sha256")),
+        key_id=said("x-goog-encryption-kms-key-name") or None,
+        served_by=served_by,
+        versioned=versioned,
+    )
+
+
+def _described(
+    name: str,
+    size: int,
+    *,
+    generation: str | None,
+    metageneration: object,
+    created: datetime | None,
+    storage_class: str | None,
+    headers: ContentHeaders,
+    metadata: Mapping[str, str],
+    customer: bool,
+    key_id: str | None,
+    served_by: str,
+    versioned: bool,
+) -> ObjectInfo:
+    kept = split_metadata(metadata)
     return made(
         ObjectInfo,
         {
             "key": name,
             "size": size,
-            "etag": etag_of(resource),
-            "last_modified": instant(resource.get("timeCreated")),
-            "storage_class": text(resource.get("storageClass")),
-            "version_id": version_of(resource) if versioned else None,
-            "headers": ContentHeaders(
-                **{field: text(resource.get(each)) for field, each in PROPERTIES.items()}
-            ),
+            "etag": _etag(generation, metageneration),
+            "last_modified": created,
+            "storage_class": storage_class,
+            "version_id": generation if versioned else None,
+            "headers": headers,
             "metadata": kept.metadata,
             "system": kept.system,
             "write_id": kept.write_id,
             "digest": kept.digest,
-            "encryption": _encryption(resource, key_id),
+            "encryption": _encryption(customer=customer, key_id=key_id),
             # A copy names the key without the version of it.
             "kms_key_id": None if key_id is None else key_id.partition("/cryptoKeyVersions/")[0],
             "served_by": served_by,
@@ -155,7 +213,9 @@ def written_info(resource: Resource, *, served_by: str, versioned: bool) -> Obje
             "size": size,
             "etag": etag_of(resource),
             "version_id": version_of(resource) if versioned else None,
-            "encryption": _encryption(resource, text(resource.get("kmsKeyName"))),
+            "encryption": _encryption(
+                customer=bool(resource.get("customerEncryption")), key_id=text(resource.get("kmsKeyName"))
+            ),
             "served_by": served_by,
         },
     )
@@ -170,7 +230,10 @@ def _named(resource: Resource) -> tuple[str, int]:
 
 def version_of(resource: Resource) -> str | None:
     """The generation that an object's representation is of."""
-    found = resource.get("generation")
+    return _generation(resource.get("generation"))
+
+
+def _generation(found: object) -> str | None:
     if isinstance(found, str) and len(found) <= _DIGITS and found.isascii() and found.isdigit():
         return found.lstrip("0") or "0"
     found = number(found)
@@ -179,46 +242,15 @@ def version_of(resource: Resource) -> str | None:
 
 def etag_of(resource: Resource) -> str | None:
     """The entity tag of an object here; None where the server has no generations."""
-    generation = version_of(resource)
-    return None if generation is None else f"{generation}-{number(resource.get('metageneration')) or 1}"
+    return _etag(version_of(resource), resource.get("metageneration"))
 
 
-def from_headers(key: str, headers: Mapping[str, str], size: int) -> Resource:
-    """An object's properties from the headers of the XML API, as JSON has them.
-
-    Source: "HTTP headers and common query string parameters for XML" of cloud.google.com/storage.
-    """
-    headers = readable(headers)
-    found: dict[str, Any] = {
-        "name": key,
-        "size": size,
-        "generation": headers.get(GENERATION),
-        "metageneration": headers.get("x-goog-metageneration"),
-        "timeCreated": headers.get("last-modified"),
-        "storageClass": headers.get("x-goog-storage-class"),
-        "kmsKeyName": headers.get("x-goog-encryption-kms-key-name"),
-        "customerEncryption": headers.get("x-goog-encryption-key-sha256"),
-        "metadata": {
-            name.removeprefix(_META): value for name, value in headers.items() if name.startswith(_META)
-        },
-        **{name: headers.get(header) for name, header in _HEADERS.items()},
-        **_hashes(headers.get("x-goog-hash", "")),
-    }
-    stored = headers.get("x-goog-stored-content-encoding", "identity")
-    if stored != "identity":
-        found["contentEncoding"] = stored
-    return found
+def _etag(generation: str | None, metageneration: object) -> str | None:
+    return None if generation is None else f"{generation}-{number(metageneration) or 1}"
 
 
-def _hashes(said: str) -> dict[str, str]:
-    """The checksums of a header: `crc32c=...,md5=...`."""
-    pairs = (each.strip().partition("=") for each in said.split(","))
-    names = {"crc32c": CRC32C, "md5": MD5}
-    return {names[name]: value for name, _, value in pairs if name in names}
-
-
-def _encryption(resource: Resource, key_id: str | None) -> str:
-    if resource.get("customerEncryption"):
+def _encryption(*, customer: bool, key_id: str | None) -> str:
+    if customer:
         return "SSE-C"
     return "AES256" if key_id is None else "aws:kms"
 
@@ -234,6 +266,13 @@ def checksums_of(resource: Resource) -> Mapping[str, str]:
     """The checksums that the service has, by name."""
     found = {name: text(resource.get(name)) for name in (CRC32C, MD5)}
     return {name: value for name, value in found.items() if value}
+
+
+def checksums_in(headers: Mapping[str, str]) -> Mapping[str, str]:
+    """The same from the headers of the XML API: `crc32c=...,md5=...`."""
+    pairs = (each.strip().partition("=") for each in headers.get("x-goog-hash", "").split(","))
+    names = {"crc32c": CRC32C, "md5": MD5}
+    return {names[name]: value for name, _, value in pairs if name in names and value}
 
 
 def retention_of(resource: Resource) -> Retention:

@@ -12,7 +12,6 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from functools import lru_cache
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
@@ -23,7 +22,7 @@ from credstore.driver.refusals import (
     check_storage_class,
     check_tags,
 )
-from credstore.driver.values import ContentHeaders, Precondition
+from credstore.driver.values import ContentHeaders, Precondition, shared_headers
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
@@ -95,26 +94,12 @@ def read_content_headers(headers: Mapping[str, str]) -> ContentHeaders:
     if encoding is not None:
         tokens = [token.strip() for token in encoding.split(",")]
         encoding = ", ".join(token for token in tokens if token and token.lower() != "aws-chunked") or None
-    return _content(
+    return shared_headers(
         headers.get("content-type"),
         encoding,
         headers.get("cache-control"),
         headers.get("content-disposition"),
         headers.get("content-language"),
-    )
-
-
-@lru_cache(maxsize=256)
-def _content(
-    kind: str | None, encoding: str | None, cache: str | None, disposition: str | None, language: str | None
-) -> ContentHeaders:
-    """Most objects of a store share them."""
-    return ContentHeaders(
-        content_type=kind,
-        content_encoding=encoding,
-        cache_control=cache,
-        content_disposition=disposition,
-        content_language=language,
     )
 
 

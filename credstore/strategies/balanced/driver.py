@@ -36,6 +36,7 @@ from credstore.driver.values import (
 )
 from credstore.errors import StorageError, StoragePreconditionFailedError
 from credstore.model import NOTHING, CircuitState
+from credstore.quick import changed
 from credstore.strategies.balanced.moving import MemberBody, Moves
 from credstore.strategies.balanced.plan import adjusted, checked_weights, ranking
 from credstore.strategies.fallback import plan
@@ -246,7 +247,7 @@ class BalancedDriver(Driver):
             page = await member.ask(
                 read_page, member.driver, place, prefix, delimiter=delimiter, limit=limit, deadline=deadline
             )
-            entries = [replace(each, served_by=member.label) for each in page.entries]
+            entries = [changed(each, {"served_by": member.label}) for each in page.entries]
             return replace(page, entries=entries)
 
         pages = await map_all(self._members, read, at_once=len(self._members))
@@ -398,9 +399,9 @@ class BalancedDriver(Driver):
 
 
 def _label_info(info: ObjectInfo, label: str) -> ObjectInfo:
-    return replace(info, served_by=label)
+    return changed(info, {"served_by": label})
 
 
 def _label_reader(reader: StoredReader, label: str) -> StoredReader:
-    reader.info = replace(reader.info, served_by=label)
+    reader.info = changed(reader.info, {"served_by": label})
     return reader

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from credstore.driver.values import Body, ReadOptions
+from credstore.quick import changed
 
 
 @dataclass(slots=True)
@@ -46,4 +47,4 @@ def hurried(options: ReadOptions) -> ReadOptions:
     """The same read in half the time."""
     if options.deadline is None:
         return options
-    return replace(options, deadline=half(options.deadline))
+    return changed(options, {"deadline": half(options.deadline)})

@@ -51,6 +51,7 @@ from credstore.errors import (
     StorageInvalidKeyError,
     StoragePreconditionFailedError,
 )
+from credstore.quick import changed
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.attempts import Watched, half, hurried
 from credstore.strategies.fallback.detours import Detours
@@ -158,7 +159,7 @@ class FallbackDriver(TwoMembers):
         if reader is not None:
             if self._detours.quiet():
                 if reader.info.served_by != self._first:
-                    reader.info = replace(reader.info, served_by=self._first)
+                    reader.info = changed(reader.info, {"served_by": self._first})
                 return reader
             if await self._is_current(reader, options):
                 return reader
@@ -168,7 +169,7 @@ class FallbackDriver(TwoMembers):
             if plan.is_definite(error) and self._may_be_back(failure):
                 reader = await self._member.ask(self._primary.get, key, options)
                 if is_absence(error):
-                    reader.info = replace(reader.info, served_by=self._first)
+                    reader.info = changed(reader.info, {"served_by": self._first})
                     return reader
                 if await self._is_current(reader, options):
                     return reader
@@ -203,7 +204,7 @@ class FallbackDriver(TwoMembers):
             if plan.is_definite(error) and self._may_be_back(failure):
                 found = await self._member.ask(self._primary.head, key, options)
                 if is_absence(error):
-                    return replace(found, served_by=self._first)
+                    return changed(found, {"served_by": self._first})
                 found = await self._newest(found, options)
                 if found.served_by == self._first:
                     return found
@@ -236,19 +237,19 @@ class FallbackDriver(TwoMembers):
 
     async def _newest(self, found: ObjectInfo, options: ReadOptions) -> ObjectInfo:
         """The primary's object, or the fallback's where a write was diverted after it."""
-        mine = found if found.served_by == self._first else replace(found, served_by=self._first)
+        mine = found if found.served_by == self._first else changed(found, {"served_by": self._first})
         if await self._detours.may_hide(found.last_modified):
             try:
                 theirs = await self._fallback.head(found.key, replace(options, if_match=None))
             except StorageError as error:
-                return mine if is_absence(error) else replace(mine, degraded=True)
+                return mine if is_absence(error) else changed(mine, {"degraded": True})
             if plan.newer(mine, theirs) is theirs:
                 return self._diverted(theirs, None)
-        return replace(mine, degraded=True) if self._detours.unknown else mine
+        return changed(mine, {"degraded": True}) if self._detours.unknown else mine
 
     def _diverted(self, info: ObjectInfo, failure: StorageError | None) -> ObjectInfo:
         asked = failure is None or is_absence(failure)
-        return replace(info, served_by=self._second, degraded=not asked)
+        return changed(info, {"served_by": self._second, "degraded": not asked})
 
     def _of_both(self, first: StorageError | None, second: StorageError) -> StorageError:
         return second if first is None else plan.of_both(first, second, self._second)

@@ -12,19 +12,21 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
+from typing import TypeAlias
 
 from credstore.concurrency import Joint, both, until_done
 from credstore.driver.contract import Driver
-from credstore.driver.values import READ_ALL, ObjectInfo, ReadOptions, StoredReader
+from credstore.driver.values import READ_ALL, ReadOptions, StoredReader
 from credstore.errors import StorageError, StorageIntegrityError
+from credstore.quick import changed
 from credstore.strategies.fastest.watch import Watch
 from credstore.strategies.health import Member, is_wrong_request
 from credstore.strategies.latencies import Latencies
 from credstore.strategies.redundant.driver import LIFETIME, PATIENCE, RedundantDriver
 from credstore.strategies.redundant.plan import JOURNAL, TOMBS, View, alone
-from credstore.strategies.redundant.reading import VERIFIED, Found, Opened
+from credstore.strategies.redundant.reading import VERIFIED, Found, Opened, without_condition
+from credstore.strategies.redundant.stamps import as_shown, etag_at_once, stamp_of
 from credstore.wire.hedge import Hedging
 
 FRESH = 10.0
@@ -34,6 +36,9 @@ EXPLORE = 32
 HOLDS = 8
 """Reads for which the order of the members holds."""
 _FAR = math.inf
+_Held: TypeAlias = StoredReader | Opened
+"""What a member opened: the object, and its tombstone where that was looked for."""
+_Read: TypeAlias = tuple[Member, _Held]
 
 
 class FastestDriver(RedundantDriver):
@@ -79,6 +84,7 @@ class FastestDriver(RedundantDriver):
         self._hedging = Hedging()
         self._slow = Watch()
         self._reads_done = 0
+        self._newest = ""
         self._ordered: list[Member] = []
         self._order_holds = 0
         self._looked_at = -_FAR
@@ -103,102 +109,113 @@ class FastestDriver(RedundantDriver):
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the object at the fastest member; see `RedundantDriver.get`."""
         self._begin_read(key, options)
-        if options.if_match is None and (
-            not self._missed if self._is_fresh() else await self._one_is_enough()
-        ):
-            options.check_range()
-            opened = await self._fastest(key, options)
-            if opened is not None:
-                found = self._found(opened.view)
-                if found is not None:
-                    return await self._served(key, options, found, opened)
-                await opened.aclose()
+        began = self._clock()
+        if not self._missed if began - self._looked_at < FRESH else await self._one_is_enough():
+            if options.suffix is not None:
+                options.check_range()
+            read = await self._fastest(key, options, began)
+            if read is not None:
+                member, opened = read
+                if isinstance(opened, Opened):
+                    served = await self._served(key, options, opened)
+                else:
+                    info, length = opened.info, opened.length
+                    etag = None if self._reads.suspecting else etag_at_once(info)
+                    if (
+                        etag is not None
+                        and (options.if_match is None or options.if_match == etag)
+                        and length is not None
+                        and length <= VERIFIED
+                    ):
+                        # Nothing speaks against it, and there is nothing to decide: most reads end here.
+                        if etag > self._newest:
+                            self._newest = etag
+                            self._stamps.saw(stamp_of(info))
+                        try:
+                            if not opened.hold_at_once():
+                                await opened.hold()
+                        except StorageError as error:
+                            return await self._instead(key, options, View(member, info, None), error)
+                        opened.info = as_shown(info, etag, member.label)
+                        return opened
+                    self._stamps.saw(stamp_of(info))
+                    served = await self._served(key, options, Opened(View(member, info, None), opened))
+                if served is not None:
+                    return served
         return await super().get(key, options)
 
-    async def head(self, key: str, options: ReadOptions = READ_ALL) -> ObjectInfo:
-        """What `get` would serve; see `Driver.head`."""
-        self._begin_read(key, options)
-        if options.if_match is None and (
-            not self._missed if self._is_fresh() else await self._one_is_enough()
-        ):
-            options.check_range()
-            member = self._order()[0]
-            try:
-                view = await member.ask(
-                    self._looking.view, member, key, ReadOptions(deadline=options.deadline)
-                )
-            except StorageError as error:
-                if is_wrong_request(error):
-                    raise
-            else:
-                found = self._found(view)
-                if found is not None:
-                    return found.info
-        return await super().head(key, options)
+    async def _instead(self, key: str, options: ReadOptions, view: View, error: StorageError) -> StoredReader:
+        """What R members have, after one of them has failed while it was read."""
+        if isinstance(error, StorageIntegrityError) and view.info is not None:
+            self._reads.suspect(view, view.info)
+        reader = await super().get(key, options)
+        reader.info = changed(reader.info, {"degraded": True})
+        return reader
 
-    async def _served(self, key: str, options: ReadOptions, found: Found, opened: Opened) -> StoredReader:
-        """The bytes of the member that opened the object; of what is small in the shortest way."""
-        reader = opened.reader
-        if reader is None or reader.length is None or reader.length > VERIFIED:
+    async def _served(self, key: str, options: ReadOptions, opened: Opened) -> StoredReader | None:
+        """The bytes of the member that opened the object; None, and it is closed, where it proves nothing."""
+        reader, found = opened.reader, self._found(opened.view, options)
+        if found is None or reader is None:
+            await opened.aclose()
+            return None
+        if reader.length is None or reader.length > VERIFIED:
             return await self._reads.served(key, options, found, opened)
         try:
             await reader.hold()
         except StorageError as error:
-            if isinstance(error, StorageIntegrityError):
-                self._reads.suspect(opened.view, found.info)
-            reader = await super().get(key, options)
-            reader.info = replace(reader.info, degraded=True)
-            return reader
+            return await self._instead(key, options, opened.view, error)
         reader.info = found.info
         return reader
 
-    def _found(self, view: View) -> Found | None:
-        """What one member shows; None where that proves nothing."""
+    def _found(self, view: View, options: ReadOptions) -> Found | None:
+        """What one member shows; None where that proves nothing, or it is not the version asked for."""
         decided = alone(view)
         if decided.stamp is None or not decided.stamp.time:
             return None
-        return self._reads.found_at(view, decided)
+        found = self._reads.found_at(view, decided)
+        if found is not None and options.if_match is not None and options.if_match != found.info.etag:
+            return None
+        return found
 
-    async def _fastest(self, key: str, options: ReadOptions) -> Opened | None:
+    async def _fastest(self, key: str, options: ReadOptions, began: float) -> _Read | None:
         """The object, opened at the fastest member, or at the next if that is slow; None if neither."""
-        order = self._order()
-        delay = self._hedging.delay()
-        began = self._clock()
+        order, hedging = self._order(began), self._hedging
+        member, delay = order[0], hedging.delay()
         try:
-            if delay is None or len(order) == 1 or not self._hedging.tokens >= 1.0:
-                opened = await order[0].ask(self._open, order[0], key, options)
+            if delay is None or len(order) == 1 or not hedging.tokens >= 1.0:
+                opened = await member.ask(self._open, member, key, options)
             else:
-                opened = await self._hedged(order, key, options, delay)
+                member, opened = await self._hedged(member, order[1], key, options, delay)
         except StorageError as error:
             if is_wrong_request(error):
                 raise
             return None
-        took = self._clock() - began
-        self._hedging.seen(took)
-        self._latencies[opened.view.member.index].seen(took, self._clock())
-        if opened.reader is None:
-            return None
-        return opened
+        now = self._clock()
+        hedging.seen(now - began)
+        self._latencies[member.index].seen(now - began, now)
+        return member, opened
 
-    async def _hedged(self, order: Sequence[Member], key: str, options: ReadOptions, delay: float) -> Opened:
-        """Open at the first member, and at the second too if that takes longer than `delay` seconds.
+    async def _hedged(
+        self, first: Member, other: Member, key: str, options: ReadOptions, delay: float
+    ) -> _Read:
+        """Open at the first member, and at the other too if that takes longer than `delay` seconds.
 
-        The first runs in this task, since another one would cost as much as a fast read; where the second
+        The first runs in this task, since another one would cost as much as a fast read; where the other
         wins, this task is interrupted as `asyncio.timeout` does it.
         """
-        me = asyncio.current_task()
+        me = asyncio.current_task(self._slow.loop)
         assert me is not None  # noqa: S101 - this is a coroutine
         cancelling = me.cancelling()
-        second: asyncio.Future[Opened] | None = None
+        second: asyncio.Future[_Held] | None = None
         won = ended = False
 
         def join() -> None:
             nonlocal second
             if self._hedging.spend():
-                second = asyncio.ensure_future(order[1].ask(self._open, order[1], key, options))
+                second = asyncio.ensure_future(other.ask(self._open, other, key, options))
                 second.add_done_callback(interrupt)
 
-        def interrupt(task: asyncio.Future[Opened]) -> None:
+        def interrupt(task: asyncio.Future[_Held]) -> None:
             nonlocal won
             if not ended and not task.cancelled() and task.exception() is None:
                 won = True
@@ -206,14 +223,20 @@ class FastestDriver(RedundantDriver):
 
         self._slow.watch(join, delay)
         try:
-            return await order[0].ask(self._open, order[0], key, options)
+            opened = await self._open(first, key, options)
+            if first.down:
+                first.saw(None)
+            return first, opened
+        except StorageError as error:
+            first.saw(error)
+            raise
         except asyncio.CancelledError:
             if not won or me.uncancel() > cancelling or second is None:
                 raise
             # How slow the first one is is not known, but it is at least this.
-            self._latencies[order[0].index].seen(2 * delay, self._clock())
+            self._latencies[first.index].seen(2 * delay, self._clock())
             found, second = second.result(), None
-            return found
+            return other, found
         finally:
             ended = True
             self._slow.forget(join)
@@ -221,26 +244,25 @@ class FastestDriver(RedundantDriver):
                 await self._give_up(second)
 
     @staticmethod
-    async def _give_up(task: asyncio.Future[Opened]) -> None:
+    async def _give_up(task: asyncio.Future[_Held]) -> None:
         """Cancel a read and release what came of it."""
         task.cancel()
         await until_done((task,))
         if not task.cancelled() and task.exception() is None:
             await task.result().aclose()
 
-    async def _open(self, member: Member, key: str, options: ReadOptions) -> Opened:
+    def _open(self, member: Member, key: str, options: ReadOptions) -> Awaitable[_Held]:
+        """The object at a member, with its tombstone where there are any."""
         if self._buried:
-            return await self._reads.open(member, key, options)
-        reader = await member.driver.get(key, options)
-        return Opened(View(member, reader.info, None), reader)
+            return self._reads.open(member, key, options)
+        return member.driver.get(key, without_condition(options))
 
-    def _order(self) -> list[Member]:
+    def _order(self, now: float) -> list[Member]:
         """Members that are up, the fastest first; now and then another one, so as not to lose sight of it."""
         self._reads_done += 1
         if self._order_holds > 0 and not self._ordered[0].down and self._reads_done % EXPLORE:
             self._order_holds -= 1
             return self._ordered
-        now = self._clock()
         up = [member for member in self.members if not member.down] or self.members
         order = sorted(up, key=lambda member: self._latencies[member.index].typical(now) or 0.0)
         # Until every member is known, each read finds out about another one.
@@ -250,10 +272,6 @@ class FastestDriver(RedundantDriver):
             at = 1 + self._reads_done // EXPLORE % (len(order) - 1)
             order.insert(0, order.pop(at))
         return order
-
-    def _is_fresh(self) -> bool:
-        """Whether the journal and the tombstones were looked at lately."""
-        return self._clock() - self._looked_at < FRESH
 
     async def _one_is_enough(self) -> bool:
         """Whether nothing is known to be missed by any member; looks at it again."""

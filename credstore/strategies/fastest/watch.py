@@ -21,13 +21,18 @@ class Watch:
 
     def watch(self, late: Late, delay: float) -> None:
         """Call `late` once in `delay` seconds, unless it is forgotten before."""
-        loop = self._loop
-        if loop is None:
-            loop = self._loop = asyncio.get_running_loop()  # A driver has one.
+        loop = self.loop
         due = loop.time() + delay
         self._due[late] = due
         if self._timer is None or due < self._timer.when():
             self._set(loop, due)
+
+    @property
+    def loop(self) -> asyncio.AbstractEventLoop:
+        """The loop that calls back; a driver has one."""
+        if self._loop is None:
+            self._loop = asyncio.get_running_loop()
+        return self._loop
 
     def forget(self, late: Late) -> None:
         """It has ended."""
@@ -39,9 +44,7 @@ class Watch:
         self._timer = loop.call_at(due, self._ring)
 
     def _ring(self) -> None:
-        loop, self._timer = self._loop, None
-        if loop is None:
-            return
+        loop, self._timer = self.loop, None
         now = loop.time()
         for late in [late for late, due in self._due.items() if due <= now]:
             del self._due[late]

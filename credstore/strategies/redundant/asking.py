@@ -1,8 +1,7 @@
 """Questions to as many members as a read needs, and to more where those do not answer.
 
-Rules of this file: members are asked in their order, so that readers agree on whose etag they report; one
-that is down is left alone; one that fails, or is slow for `patience` seconds, is joined by the next. Nothing
-is decided here.
+Rules of this file: members are asked in their order; one that is down is left alone; one that fails, or is
+slow for `patience` seconds, is joined by the next. Nothing is decided here.
 """
 
 from __future__ import annotations

@@ -10,7 +10,7 @@ respond or is behind. There are no conditions: of concurrent writes the one with
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from secrets import token_hex
 
@@ -42,6 +42,7 @@ from credstore.driver.values import (
 )
 from credstore.errors import StorageError
 from credstore.model import CircuitState
+from credstore.quick import changed
 from credstore.strategies.health import Member, labels_of
 from credstore.strategies.outcomes import outcome_of
 from credstore.strategies.redundant.asking import Looking
@@ -50,6 +51,7 @@ from credstore.strategies.redundant.journal import Journal
 from credstore.strategies.redundant.mending import Mender
 from credstore.strategies.redundant.pages import Pages
 from credstore.strategies.redundant.plan import (
+    OWN,
     Quorums,
     View,
     able_together,
@@ -61,7 +63,14 @@ from credstore.strategies.redundant.plan import (
 )
 from credstore.strategies.redundant.reading import Found, Reads
 from credstore.strategies.redundant.scrubbing import Scrubber
-from credstore.strategies.redundant.stamps import HybridClock, Stamp, same_version, stamped, unstamped
+from credstore.strategies.redundant.stamps import (
+    HybridClock,
+    Stamp,
+    etag_of,
+    same_version,
+    stamped,
+    unstamped,
+)
 from credstore.strategies.redundant.writing import Change, Writes, repeatable
 
 LIFETIME = 3600.0
@@ -164,14 +173,15 @@ class RedundantDriver(Driver):
         check_put(request, self._capabilities, self.name)
         body, release = await repeatable(request.body)
         time_ = self._stamps.next()
-        below = replace(
-            request, body=body, system=stamped(request.system, time_), precondition=OVERWRITE, progress=None
-        )
-        first = next((member for member in self.members if not member.down), self.members[0])
+        changes = {"body": body, "system": stamped(request.system, time_), "precondition": OVERWRITE}
+        watched = below = changed(request, changes)
+        first = self.members[0]
+        if request.progress is not None:  # One member's.
+            below = changed(below, {"progress": None})
+            first = next((member for member in self.members if not member.down), first)
 
-        async def write(member: Member) -> PutResult:
-            watched = replace(below, progress=request.progress) if member is first else below
-            return await member.driver.put(watched)
+        def write(member: Member) -> Awaitable[PutResult]:
+            return member.driver.put(watched if member is first else below)
 
         change = await self._writes.make(request.key, write, "have it", release)
         return self._result(change, Stamp(time_, request.write_id))
@@ -179,15 +189,15 @@ class RedundantDriver(Driver):
     def _result(self, change: Change[PutResult], stamp: Stamp) -> PutResult:
         """What the members said together."""
         having = sorted(change.done, key=lambda member: member.index)
-        result = change.done[having[0]]
-        for member in having:
-            self._reads.issued(result.key, change.done[member].etag, stamp)
-        return replace(
-            result,
-            version_id=None,
-            served_by=having[0].label,
-            replicas=tuple(member.label for member in having),
-            degraded=bool(change.failed),
+        return changed(
+            change.done[having[0]],
+            {
+                "etag": etag_of(stamp),
+                "version_id": None,
+                "served_by": having[0].label,
+                "replicas": tuple([member.label for member in having]),
+                "degraded": bool(change.failed),
+            },
         )
 
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
@@ -211,8 +221,10 @@ class RedundantDriver(Driver):
 
     def _begin_read(self, key: str, options: ReadOptions) -> None:
         self._guard.check(options.deadline)
-        check_key(key)
-        check_read(options, self._capabilities, self.name)
+        if key.startswith(OWN):
+            check_key(key)
+        if options.version_id is not None or options.customer_key is not None:
+            check_read(options, self._capabilities, self._name)
 
     def _repair_later(self, key: str, found: Found) -> None:
         """Mend replicas that are behind, unless a write of this process is about to."""
@@ -301,8 +313,9 @@ class RedundantDriver(Driver):
     ) -> Page:
         """One page of what R members list together; see `Driver.list`.
 
-        Size, time and etag are of the first member that lists an object. Where it is behind with a version of
-        the same size, that shows in `head` alone.
+        Size and time are of the first member that lists an object. Where it is behind with a version of the
+        same size, that shows in `head` alone. Listings carry no stamps, so an entry has an etag only where
+        the key had to be looked at.
 
         Raises:
             StorageQuorumError: Fewer than R members listed it.

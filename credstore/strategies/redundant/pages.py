@@ -114,7 +114,17 @@ class Pages:
                 found = await member.ask(call, member)
             except StorageError as error:
                 return error
-            entries = [replace(entry, served_by=member.label) for entry in found.entries]
+            entries = [
+                ObjectInfo.listed(
+                    key=each.key,
+                    size=each.size,
+                    etag=None,  # A version has one etag, made of what a listing does not show.
+                    last_modified=each.last_modified,
+                    storage_class=each.storage_class,
+                    served_by=member.label,
+                )
+                for each in found.entries
+            ]
             return replace(found, entries=entries)
 
         answers = await map_all(self._members, one, at_once=len(self._members))

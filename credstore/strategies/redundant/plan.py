@@ -60,7 +60,8 @@ def able_together(capabilities: Sequence[Capabilities]) -> Capabilities:
         sse_c=False,
         resumable=False,
         upload_forms=False,  # What a form stores would bypass the strategy.
-        content_etags=False,  # They are of different members.
+        content_etags=False,  # They are made of stamps, which a listing does not show.
+        listed_etags=False,
         ordered=True,  # A member that has an order of its own is sorted.
         presign=met.presign & _LINKS,
         max_key_size=met.max_key_size - len(TOMBS),
@@ -166,11 +167,6 @@ class Verdict(NamedTuple):
     behind: tuple[View, ...]
     tomb: Stamp | None
     stamp: Stamp | None = None
-
-    @property
-    def etags(self) -> frozenset[str | None]:
-        """Entity tags that the holders have given this version."""
-        return frozenset(view.info.etag for view in self.holders if view.info is not None)
 
 
 def alone(view: View) -> Verdict:

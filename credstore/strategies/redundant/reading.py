@@ -31,7 +31,7 @@ from credstore.errors import (
 from credstore.strategies.health import Member, is_absence
 from credstore.strategies.redundant.asking import Answers, Looking, ask_members
 from credstore.strategies.redundant.plan import Verdict, View, verdict
-from credstore.strategies.redundant.stamps import Stamp, as_shown, same_version, stamp_of
+from credstore.strategies.redundant.stamps import Stamp, as_shown, etag_shown, same_version, stamp_of
 from credstore.strategies.redundant.striping import LEAST, striped
 
 VERIFIED = 256 * 1024
@@ -74,6 +74,11 @@ class Found(NamedTuple):
     verdict: Verdict
 
 
+def without_condition(options: ReadOptions) -> ReadOptions:
+    """Options for a member, which knows nothing of the strategy's etags."""
+    return options if options.if_match is None else replace(options, if_match=None)
+
+
 class Reads:
     """Looks for objects and opens them."""
 
@@ -85,7 +90,6 @@ class Reads:
         """
         self._looking = looking
         self._suspects: OrderedDict[tuple[int, str, Stamp], None] = OrderedDict()
-        self._issued: OrderedDict[tuple[str, str], Stamp] = OrderedDict()
         self._mixed: OrderedDict[tuple[str, Stamp | None], None] = OrderedDict()
 
     async def head(self, key: str, options: ReadOptions) -> Found:
@@ -96,7 +100,7 @@ class Reads:
             StoragePreconditionFailedError: It is not the one with `options.if_match`.
             StorageError: As `Looking.look`.
         """
-        return self._found(key, options, await self._looking.look(key, options.deadline))
+        return self._found(options, await self._looking.look(key, options.deadline))
 
     async def get(self, key: str, options: ReadOptions) -> tuple[StoredReader, Found]:
         """Open the newest version.
@@ -111,7 +115,7 @@ class Reads:
             opened = next((each for each in answers.found if each.reader is not None), None)
             try:
                 views = Answers(tuple(each.view for each in answers.found), answers.failed)
-                found = self._found(key, options, views)
+                found = self._found(options, views)
             except BaseException:
                 if opened is not None:
                     await opened.aclose()
@@ -148,9 +152,12 @@ class Reads:
         """The object at a member and its tombstone, both at once."""
         held: list[StoredReader] = []
 
+        # Whether it is the version asked for is decided when the members' answers are known.
+        options = without_condition(options)
+
         async def begin() -> None:
             try:
-                held.append(await member.driver.get(key, replace(options, if_match=None)))
+                held.append(await member.driver.get(key, options))
             except StorageError as error:
                 if not (is_absence(error) or error.code == ErrorCode.INVALID_RANGE):
                     raise
@@ -167,20 +174,15 @@ class Reads:
         self._looking.clock.saw(stamp_of(held[0].info))
         return Opened(View(member, held[0].info, grave), held[0])
 
-    def _found(self, key: str, options: ReadOptions, answers: Answers[View]) -> Found:
+    def _found(self, options: ReadOptions, answers: Answers[View]) -> Found:
         decided = verdict(answers.found)
         newest, stamp = decided.newest, decided.stamp
         if newest is None or stamp is None:
             raise StorageObjectNotFoundError("there is no such object")
-        if options.if_match is not None and not (
-            options.if_match in decided.etags or self._issued.get((key, options.if_match)) == stamp
-        ):
-            raise StoragePreconditionFailedError("the object is not the version asked for")
         degraded = bool(answers.failed or decided.behind)
-        label = decided.holders[0].member.label
-        info = as_shown(newest, label, degraded=degraded)
-        for etag in decided.etags:
-            self.issued(key, etag, stamp)
+        info = as_shown(newest, etag_shown(newest, stamp), decided.holders[0].member.label, degraded=degraded)
+        if options.if_match is not None and options.if_match != info.etag:
+            raise StoragePreconditionFailedError("the object is not the version asked for")
         return Found(info, decided.holders, decided)
 
     def found_at(self, view: View, decided: Verdict) -> Found | None:
@@ -188,16 +190,8 @@ class Reads:
         newest, stamp = decided.newest, decided.stamp
         if newest is None or stamp is None or self.is_suspect(view, newest):
             return None
-        self.issued(newest.key, newest.etag, stamp)
-        info = as_shown(newest, view.member.label)
+        info = as_shown(newest, etag_shown(newest, stamp), view.member.label)
         return Found(info, decided.holders, decided)
-
-    def issued(self, key: str, etag: str | None, stamp: Stamp) -> None:
-        """Remember which version an etag names, for when the member that gave it is gone."""
-        if etag is not None and self._issued.get((key, etag)) != stamp:
-            self._issued[key, etag] = stamp
-            if len(self._issued) > _KEPT:
-                self._issued.popitem(last=False)
 
     def _fits(self, opened: Opened, found: Found) -> bool:
         """Whether the bytes of the member that opened the object are wanted."""
@@ -207,6 +201,11 @@ class Reads:
             and any(view.member is opened.view.member for view in found.holders)
             and not self.is_suspect(opened.view, found.info)
         )
+
+    @property
+    def suspecting(self) -> bool:
+        """Whether any member's bytes of anything were seen not to match."""
+        return bool(self._suspects)
 
     def is_suspect(self, view: View, info: ObjectInfo) -> bool:
         """Whether a member's bytes of this version were seen not to match."""

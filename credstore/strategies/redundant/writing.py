@@ -46,7 +46,7 @@ class Change(Generic[T]):
 
     def start(self, work: Coroutine[Any, Any, T], member: Member) -> None:
         """Let a member make it."""
-        task = asyncio.ensure_future(work)
+        task = asyncio.get_running_loop().create_task(work)
         self.running[task] = member
         task.add_done_callback(self._wake)
 
@@ -142,7 +142,7 @@ class Writes:
     async def make(
         self,
         key: str,
-        change: Callable[[Member], Coroutine[Any, Any, T]],
+        change: Callable[[Member], Awaitable[T]],
         what: str,
         release: Callable[[], None] | None = None,
     ) -> Change[T]:
