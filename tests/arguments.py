@@ -471,6 +471,14 @@ CALLS: dict[str, Call] = {
     "WitnessGroup": Call(lambda: {"policy": LOG_POLICY, "http": credstore.proofs.log.LogHttp()}),
     "WitnessedCheckpoint": Call(given(signed=None, witnesses={}, time=None)),
     "check_log": Call(lambda: {"client": log_client()}, use_log),
+    "IndexReport": Call(given()),
+    "check_index": Call(
+        lambda: {
+            "client": log_client(),
+            "objects": credstore.proofs.log.LogObjects(credstore.MemoryStorageProvider()),
+        },
+        use_log,
+    ),
     "export_log": Call(lambda: {"client": log_client(), "folder": "copy"}, use_log),
     "monitor_log": Call(lambda: {"client": log_client(), "witnesses": [], "now": WHEN}, use_log),
     "parse_entry": Call(given(data=LOG_ENTRY)),

@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 from pathlib import Path
 
 import pytest
@@ -96,6 +97,85 @@ def test_logging_needs_to_know_the_log(log: CommandLine, monkeypatch: pytest.Mon
     log("proof", "issue", "photo.jpg", "--log", "--log-origin", "other.example", code=Exit.CONFIGURATION)
 
 
+def test_nothing_is_signed_for_a_log_with_another_key_or_name(
+    log: CommandLine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof_id = exported(log)
+    before = sorted(path for path in root.rglob("*") if path.is_file())
+    log("log", "keygen", "other.pem")
+    issuing = ("proof", "issue", "photo.jpg", "--log")
+    ended = log(*issuing, "--log-key", "other.pem", code=Exit.CONFIGURATION)
+    assert "the policy has another key for the log" in ended.err
+    monkeypatch.delenv("CREDSTORE_LOG_POLICY")
+    for wrong in (("--log-key", "other.pem"), ("--log-origin", "other.example")):
+        for command in (
+            issuing,
+            ("proof", "revoke", proof_id, "--log"),
+            ("proof", "delete", proof_id, "--log"),
+        ):
+            ended = log(*command, *wrong, code=Exit.LOG)
+            assert "the log in the store was made with another key or name" in ended.err
+            assert "retry" not in ended.err
+    assert "there is no log here" in log(*issuing, "--log-prefix", "none/", code=Exit.LOG).err
+    assert sorted(path for path in root.rglob("*") if path.is_file()) == before
+
+
+def test_a_log_that_does_not_continue_the_copy_leaves_both_notes_in_it(log: CommandLine, root: Path) -> None:
+    exported(log)
+    shutil.copytree(root, "kept")
+    exported(log)
+    history = ("proof", "history", "--asset", "photo.jpg", "--copy", "copy")
+    log(*history)
+    shutil.rmtree(root)
+    shutil.move("kept", root)
+    assert "forks" in log(*history, code=Exit.LOG).err
+    (evidence,) = Path("copy/forks").iterdir()
+    assert evidence.read_text().count("log.example/proofs\n") == 2
+    assert log(*history, "--no-update", "--json").document["size"] == 2
+
+
+def test_proofs_that_are_the_entries_of_the_log(
+    log: CommandLine, root: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The same verbs, and no object for a proof; an index that was replaced is found, and written again."""
+    assert "give --log" in log("proof", "issue", "photo.jpg", "--bundled", code=Exit.USAGE).err
+    monkeypatch.setenv("CREDSTORE_LOG_BUNDLED", "1")
+    Path("other.jpg").write_bytes(b"other")
+    first = issue(log, "--log")
+    log("proof", "issue", "other.jpg", "--log")
+    assert not (root / "proofs").exists()
+    assert f"\nproof {first}" in "\n" + " ".join(log("proof", "get", first).out.split())
+    assert [each["proof_id"] for each in log("proof", "find", "photo.jpg", "--json").document] == [first]
+    assert first in log("proof", "list").out
+    assert first in log("proof", "history", "--asset", "photo.jpg").out
+    assert first in log("proof", "history", first).out
+    log("proof", "export", first, "-o", "x.proof.json")
+    out = log("proof", "verify", "x.proof.json", "--asset", "photo.jpg", "--require-log").out
+    assert "entry 0 of log.example/proofs, at size 2" in out
+    assert verified_alone("--require-log", "--log-policy", os.environ["CREDSTORE_LOG_POLICY"])
+    assert "entries of a log" in log("proof", "delete", first, "--log", code=Exit.FAILURE).err
+    log("proof", "revoke", first, "--log")
+    assert "REVOKED" in log("proof", "get", first, code=Exit.PROOF_REVOKED).err
+    log("proof", "find", "photo.jpg", code=Exit.NOT_FOUND)
+    assert log("proof", "find", "other.jpg", "--json").document
+    assert log("log", "check").out == "log.example/proofs: 3 entries, 2 tiles read, 1 run of its index\n"
+
+    (run,) = (root / "log/v1/index").iterdir()
+    good = run.read_bytes()
+    Path("other").write_bytes(bytes(len(good)))
+    log("put", "other", f"log/v1/index/{run.name}", "--compress", "none")
+    log("proof", "find", "other.jpg", code=Exit.NOT_FOUND)
+    assert "not those of the entries" in log("log", "check", code=Exit.LOG).out
+    checked = log("log", "check", "--json", code=Exit.LOG).document["index"]
+    assert list(checked["problems"]) == [f"index/{run.name}"]
+    assert "written again" in log("log", "check", "--repair-index").out
+    assert run.read_bytes() == good
+    assert log("proof", "find", "other.jpg", "--json").document
+    monkeypatch.delenv("CREDSTORE_LOG_POLICY")
+    assert "--bundled needs --log-policy" in log("proof", "get", first, code=Exit.USAGE).err
+    log("log", "check", "--log", "x", "--url", "http://127.0.0.1:1", "--repair-index", code=Exit.USAGE)
+
+
 def test_the_history_of_a_file(log: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("other.jpg").write_bytes(b"other")
     first = exported(log)
@@ -125,4 +205,16 @@ def test_the_history_of_a_file(log: CommandLine, monkeypatch: pytest.MonkeyPatch
     tile = Path("copy/tile/entries/000.p/4")
     tile.write_bytes(tile.read_bytes().replace(b"issue", b"erase"))
     assert "entry 0" in log(*history, "--copy", "copy", "--no-update", code=Exit.LOG).err
+    # With the log at hand, what is damaged in the copy is fetched again.
+    assert len(log(*history, "--copy", "copy", "--json").document["statements"]) == 3
+    log(*history, "--copy", "copy", "--no-update")
+    tile.write_bytes(tile.read_bytes()[:-1])
+    assert "000.p/4" in log(*history, "--copy", "copy", "--no-update", code=Exit.LOG).err
+    assert "no copy of a log" in log(*history, "--copy", "elsewhere", "--no-update", code=Exit.USAGE).err
+    for wrong in (("--no-update",), ("--url", "http://127.0.0.1:1")):
+        assert "give --copy FOLDER" in log(*history, *wrong, code=Exit.USAGE).err
+    assert "--asset FILE" in log("proof", "history", first, "--copy", "copy", code=Exit.USAGE).err
+    assert "either" in log("proof", "history", code=Exit.USAGE).err
+    monkeypatch.delenv("CREDSTORE_LOG_POLICY")
+    assert "--copy needs --policy" in log(*history, "--copy", "copy", code=Exit.USAGE).err
     assert Path("photo.jpg").read_bytes() == PHOTO

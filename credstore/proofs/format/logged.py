@@ -91,6 +91,15 @@ class StatementLog(Protocol):
         """
         ...
 
+    async def ready(self) -> None:
+        """Look whether the log may be written, before anything is signed for it; once it may, that is kept.
+
+        Raises:
+            LogError: It is another log, or it forked or was restored; retrying does not help.
+            StorageError: It cannot be read now.
+        """
+        ...
+
     async def record(self, statement: bytes, /) -> LogPart:
         """Log a signed statement; returns its entry and proof once its index is final.
 

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from credstore.proofs.log.fsck import LogReport, check_log
     from credstore.proofs.log.history import History, LoggedStatement, read_history
     from credstore.proofs.log.http import LogHttp
+    from credstore.proofs.log.index_check import IndexReport, check_index
     from credstore.proofs.log.indexing import LogIndex
     from credstore.proofs.log.log_check import LogCheck
     from credstore.proofs.log.memory import LogMemory
@@ -43,6 +44,7 @@ _HOMES = {
     "fsck": ("LogReport", "check_log"),
     "history": ("History", "LoggedStatement", "read_history"),
     "http": ("LogHttp",),
+    "index_check": ("IndexReport", "check_index"),
     "indexing": ("LogIndex",),
     "log_check": ("LogCheck",),
     "memory": ("LogMemory",),
@@ -63,6 +65,7 @@ __all__ = [
     "BundledLog",
     "Checkpoint",
     "History",
+    "IndexReport",
     "LogCheck",
     "LogClient",
     "LogEntry",
@@ -86,6 +89,7 @@ __all__ = [
     "WitnessClient",
     "WitnessGroup",
     "WitnessedCheckpoint",
+    "check_index",
     "check_log",
     "export_log",
     "generate_note_key",

@@ -100,13 +100,22 @@ class LogClient:
         except MerkleError:
             raise await self.forked(why + "does not continue that", known, found) from None
 
-    async def forked(self, why: str, a: SignedCheckpoint, b: SignedCheckpoint) -> LogForkError:
+    async def forked(
+        self, why: str, a: SignedCheckpoint, b: SignedCheckpoint, memory: LogMemory | None = None
+    ) -> LogForkError:
         """The error for two states that contradict each other, saved as evidence.
+
+        Args:
+            why: What contradicts what.
+            a: The state that was known.
+            b: The state that contradicts it.
+            memory: Keeps the evidence where this client has no memory of its own.
 
         Raises:
             StorageError: The disk failed.
         """
-        where = None if self._memory is None else await self._memory.save_fork(a.data, b.data)
+        keeper = self._memory or memory
+        where = None if keeper is None else await keeper.save_fork(a.data, b.data)
         kept = "" if where is None else f"; both notes are in {where}"
         return LogForkError(why + kept, a.data, b.data)
 

@@ -20,7 +20,7 @@ from credstore.proofs.format.fields import format_base64, read_base64, read_id, 
 from credstore.proofs.format.record import PROOF_TYPE, parse_payload, parse_record, read_statement
 from credstore.proofs.format.status import ERASURE_TYPE, REVOCATION_TYPE, parse_notice, verify_notice
 from credstore.proofs.format.trust import TrustStore
-from credstore.proofs.format.trust_publication import TRUST_STORE_TYPE, verify_trust_store
+from credstore.proofs.format.trust_publication import TRUST_STORE_TYPE, open_trust_store
 from credstore.proofs.format.verify import VerifiedProof, verify_signed
 
 EntryKind = Literal["issue", "revoke", "erase", "keyring"]
@@ -216,7 +216,7 @@ class StatementAdmission(Admission):
                 made: EntryKind = "erase" if notice.kind == "erasure" else "revoke"
                 return LogEntry(made, envelope.digest, first.key.keyid, first.sig, notice.proof_id)
             case kind if kind == TRUST_STORE_TYPE:
-                verify_trust_store(envelope, self._trust, now=now)
+                open_trust_store(envelope, self._trust, now=now)  # Of any version: each was published.
                 return LogEntry("keyring", envelope.digest, first.key.keyid, first.sig)
             case _:
                 raise LogEntryError("a statement of this type is not logged")

@@ -11,6 +11,7 @@ from credstore.files import write_file
 from credstore.proofs.format.errors import CheckpointError
 from credstore.proofs.log.checkpoint import SignedCheckpoint, open_checkpoint
 from credstore.proofs.log.client import LogClient
+from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.note import LARGEST_NOTE
 from credstore.proofs.log.objects import CHECKPOINT
 from credstore.proofs.log.reading import Fetch, LogTiles
@@ -44,7 +45,8 @@ async def export_log(client: LogClient, folder: str | Path, *, only_new: bool = 
         The number of entries.
 
     Raises:
-        LogForkError: The log does not continue the copy.
+        LogForkError: The log does not continue the copy; both notes are in the client's memory, or below
+            "forks" in the folder.
         LogError: The log cannot be verified; the copy's checkpoint is still the earlier one.
         StorageError: The log cannot be read, or the disk failed (code "IO_ERROR").
     """
@@ -79,6 +81,7 @@ async def _copied(client: LogClient, found: SignedCheckpoint, tiles: LogTiles, r
             f"{new.size} does not continue",
             known,
             found,
+            LogMemory(root),
         )
     return copy.size
 

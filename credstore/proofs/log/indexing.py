@@ -40,7 +40,7 @@ from credstore.proofs.log.tiles import FULL
 _AT_ONCE = 16
 _PARTS = 64
 """Parts of one run that are read at most, until its row is found."""
-_LARGEST_GAP = 4 * BLOCK
+LARGEST_GAP = 4 * BLOCK
 """Entries that are read from the log where its index lacks them."""
 _TRIES = 4
 MOST_FOUND = 1000
@@ -120,7 +120,7 @@ class LogIndex:
         _, gaps = cover(await self.runs(), tiles.size)
         at = gaps[0][0] if gaps else tiles.size
         first = at - at % self._block
-        self._rows = await self._rows_between(tiles, first, at)
+        self._rows = await in_thread(sorted, await self._rows_between(tiles, first, at))
         return at
 
     async def _rows_between(self, tiles: LogTiles, start: int, end: int) -> list[bytes]:
@@ -196,7 +196,7 @@ class LogIndex:
     async def _found(self, key: bytes, tiles: LogTiles) -> list[int]:
         chosen, gaps = cover(await self.runs(), tiles.size)
         missing = sum(end - start for start, end in gaps)
-        if missing > _LARGEST_GAP:
+        if missing > LARGEST_GAP:
             raise LogTileError(
                 f"the index of the log lacks {missing} entries; extend() of a LogIndex writes it again",
                 key=INDEX,
@@ -244,7 +244,10 @@ class LogIndex:
         data = await self._objects.part(run.path, first * ROW, last * ROW)
         if len(data) != (last - first) * ROW:
             raise LogTileError("a run of the index is shorter than it was", key=run.path)
-        return await in_thread(split_rows, data)
+        rows = await in_thread(split_rows, data)
+        if rows != sorted(rows):  # A search would miss some. Sorting what is sorted is one comparison each.
+            raise LogTileError("a run of the index is not sorted", key=run.path)
+        return rows
 
     async def aclose(self) -> None:
         """Wait for a merge that is under way; safe to call again."""

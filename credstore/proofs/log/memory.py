@@ -1,4 +1,4 @@
-"""What a process remembers of logs on its own disk: the last state it saw, and evidence of forks.
+"""What a process remembers of logs on its own disk: the last states it saw, and evidence of forks.
 
 Rules of this file: a state is on the disk before anything relies on it; evidence is never removed.
 """
@@ -15,7 +15,7 @@ from credstore.errors import ErrorCode, StorageConfigurationError, StorageError
 from credstore.files import write_file
 from credstore.proofs.log.note import LARGEST_NOTE
 
-Role = Literal["client", "sequencer"]
+Role = Literal["client", "sequencer", "witness"]
 
 
 @typed_class

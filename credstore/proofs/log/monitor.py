@@ -30,7 +30,7 @@ class MonitorReport:
         checkpoint: Of the log, verified.
         witnessed: The size that each witness has cosigned last, by its name; None where it shows none.
         unreachable: Why a witness could not be asked, by its name.
-        problems: What is wrong: forks, stalls, missing entries.
+        problems: What is wrong: forks, stalls, missing entries, witnesses that forgot what they had cosigned.
         verified: How many entries were read and verified.
     """
 
@@ -83,11 +83,15 @@ async def monitor_log(
     newest = max([each.checkpoint.size for each in states.values() if each is not None], default=0)
     found = await _grown(client, newest, patience)
     tiles = await client.tiles()
-    for name, shown in states.items():
+    for witness in witnesses:
+        if witness.name not in states:
+            continue
+        shown = states[witness.name]
+        forgotten = await witness.forgotten(first.signed, shown, now)
+        if forgotten is not None:
+            problems.append(forgotten)
         if shown is not None:
-            problems += await _compared(client, found.signed, shown, tiles, name)
-        elif name in first.witnesses:
-            problems.append(f"the witness {name!r} has cosigned what is shown here, and now knows nothing")
+            problems += await _compared(client, found.signed, shown, tiles, witness.name)
     if unreachable and not states:
         problems.append("no witness could be asked, so that a fork or a step back would not be seen")
     witnessed = {name: None if each is None else each.checkpoint.size for name, each in states.items()}

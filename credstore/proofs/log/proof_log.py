@@ -41,11 +41,14 @@ class ProofLog(StatementLog):
             memory: Keeps the last state that was read, so that a fork is found.
 
         Raises:
-            StorageConfigurationError: The sequencer's log is not one of the policy.
+            StorageConfigurationError: The policy does not have the log that is to be written, or not its key.
         """
-        if sequencer is not None and all(key.name != sequencer.origin for key in policy.log_keys):
+        if sequencer is not None and not {*sequencer.keys} & {*policy.log_keys}:
+            named = any(key.name == sequencer.origin for key in policy.log_keys)
             raise StorageConfigurationError(
-                f"the policy does not have the log {sequencer.origin!r} that is to be written"
+                f"the policy has another key for the log {sequencer.origin!r} than the one that writes it"
+                if named
+                else f"the policy does not have the log {sequencer.origin!r} that is to be written"
             )
         self.policy = policy
         self._check = LogCheck(policy)
@@ -62,6 +65,16 @@ class ProofLog(StatementLog):
     def check(self, part: LogPart, envelope: Envelope, /) -> Logged | None:
         """As `LogCheck`."""
         return self._check(part, envelope)
+
+    async def ready(self) -> None:
+        """Look whether the log may be written; without a sequencer there is nothing to look at.
+
+        Raises:
+            LogError: As `LogSequencer.check`.
+            StorageError: The log cannot be read now.
+        """
+        if self._sequencer is not None:
+            await self._sequencer.check()
 
     async def record(self, statement: bytes, /) -> LogPart:
         """Log a signed statement, and prove that it is there.

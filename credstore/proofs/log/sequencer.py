@@ -32,7 +32,7 @@ from credstore.proofs.log.entry import LARGEST_LOGGED, Admission, WholeAdmission
 from credstore.proofs.log.indexing import LogIndex
 from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import hash_leaf
-from credstore.proofs.log.note import ED25519, NoteSigner
+from credstore.proofs.log.note import ED25519, NoteSigner, VerifierKey
 from credstore.proofs.log.objects import INBOX, LOG_PREFIX, LogObjects
 from credstore.proofs.log.reading import Fetch
 from credstore.proofs.log.sequencing import TRIES, Cosign, Sequencing, State
@@ -139,12 +139,18 @@ class LogSequencer:
         self._worker: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._asked = False
+        self._sound = False
         self._closed = False
 
     @property
     def whole(self) -> bool:
         """Whether it logs whole statements, with an index that finds them."""
         return self._steps.index is not None and isinstance(self._admit, WholeAdmission)
+
+    @property
+    def keys(self) -> tuple[VerifierKey, ...]:
+        """The keys that sign its checkpoints, the Ed25519 key first."""
+        return (self._steps.signer.key, *(each.key for each in self._steps.cosigners))
 
     @property
     def fetch(self) -> Fetch:
@@ -162,6 +168,27 @@ class LogSequencer:
         async with self._turn:
             await self._steps.create()
             await self._ready()
+
+    async def check(self) -> None:
+        """Look whether this may write the log that is in the store; nothing is written.
+
+        Once it may, that is not looked at again until appending fails.
+
+        Raises:
+            CheckpointError: The log has another key or name.
+            LogRollbackError: There is no log, or one that is older than what is known: a restored backup.
+            LogForkError: The log contradicts itself.
+            StorageError: The store failed.
+        """
+        if self._sound:
+            return
+        async with self._turn:
+            if self._sound:
+                return
+            state = await self._steps.load()
+            if self._state is None and self._unclear is None:
+                self._state = state  # So that appending need not read it again.
+            self._sound = True
 
     async def recover(self) -> int:
         """Finish what another process may have left, and return the size of the log.
@@ -280,6 +307,7 @@ class LogSequencer:
 
     def _fail(self, batch: list[_Waiting], error: Exception) -> None:
         failure = error
+        self._sound = False
         if isinstance(error, StorageError):
             failure = copy.copy(error)
             failure.__cause__ = error

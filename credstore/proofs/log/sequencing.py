@@ -15,6 +15,7 @@ from credstore.concurrency import map_all
 from credstore.errors import StorageConflictError, StorageError
 from credstore.model import NOTHING
 from credstore.proofs.format.errors import (
+    CheckpointError,
     LogBusyError,
     LogForkError,
     LogRollbackError,
@@ -36,8 +37,9 @@ AT_ONCE = 16
 TRIES = 16
 """How often a state that others change meanwhile is read again."""
 
-Cosign = Callable[[SignedCheckpoint, LogTiles], Awaitable[Note]]
-"""Collects cosignatures: given the log's own checkpoint and its tiles, returns the note with them."""
+Cosign = Callable[[SignedCheckpoint, LogTiles, SignedCheckpoint | None], Awaitable[Note]]
+"""Collects cosignatures: given the log's own checkpoint, its tiles, and the checkpoint that is published,
+returns the note with them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +123,7 @@ class Sequencing:
             # In this order, as a checkpoint is never ahead of its lock.
             published = await self.published()
             found = await self._lock()
-            lock = open_lock(found.data, self.signer.key)
+            lock = self._opened_lock(found.data)
             if published is not None:
                 self._check_published(published, lock, found.data)
             done = published is not None and published.checkpoint.size == lock.size
@@ -149,6 +151,19 @@ class Sequencing:
             return state
         raise LogBusyError("others change the log all the time")
 
+    def _opened_lock(self, data: bytes) -> Lock:
+        try:
+            return open_lock(data, self.signer.key)
+        except CheckpointError as error:
+            raise self._not_ours(error, LOCK) from error
+
+    def _not_ours(self, error: CheckpointError, path: str) -> CheckpointError:
+        return CheckpointError(
+            f"the log in the store was made with another key or name (origin) than this one of "
+            f"{self.origin!r}, or is damaged: {error.message}",
+            key=self.objects.prefix + path,
+        )
+
     async def _lock(self) -> Found:
         found = await self.objects.find(LOCK)
         if found is None:
@@ -171,7 +186,10 @@ class Sequencing:
 
     def _opened(self, data: bytes) -> SignedCheckpoint:
         keys = [self.signer.key, *(each.key for each in self.cosigners)]
-        return open_checkpoint(data, keys, what=self.objects.prefix + CHECKPOINT)
+        try:
+            return open_checkpoint(data, keys)
+        except CheckpointError as error:
+            raise self._not_ours(error, CHECKPOINT) from error
 
     def _check_published(self, published: SignedCheckpoint, lock: Lock, note: bytes) -> None:
         known = published.checkpoint
@@ -287,8 +305,8 @@ class Sequencing:
         failure: StorageError | None = None
         for _ in range(TRIES):
             found = await self.objects.find(CHECKPOINT)
-            if found is not None:
-                published = self._opened(found.data)
+            published = None if found is None else self._opened(found.data)
+            if published is not None:
                 if published.checkpoint.size > checkpoint.size:
                     return  # A later state was published, so this process was slow.
                 if published.checkpoint.size == checkpoint.size:
@@ -298,7 +316,7 @@ class Sequencing:
                     raise LogForkError(f"two roots for size {checkpoint.size}", published.data, lock.encode())
             if note is None:
                 try:
-                    note = await self._signed(checkpoint, state)
+                    note = await self._signed(checkpoint, state, published)
                 except LogRollbackError:
                     if await self._is_overtaken(checkpoint.size):
                         continue
@@ -315,12 +333,12 @@ class Sequencing:
                 return
         raise LogBusyError("the checkpoint could not be published", applied="maybe") from failure
 
-    async def _signed(self, checkpoint: Checkpoint, state: State) -> Note:
+    async def _signed(self, checkpoint: Checkpoint, state: State, published: SignedCheckpoint | None) -> Note:
         signers = [self.signer, *self.cosigners]
         note = await sign_text(checkpoint.text, signers, self.clock())
         if self.cosign is None:
             return note
-        return await self.cosign(self._opened(note.encode()), self.tiles(state))
+        return await self.cosign(self._opened(note.encode()), self.tiles(state), published)
 
     async def ask_witnesses(self, state: State) -> None:
         """Show the witnesses what is published, before anything is built on it.
@@ -336,7 +354,7 @@ class Sequencing:
         if self.cosign is None or published is None or published.checkpoint.size != state.lock.size:
             return
         try:
-            await self.cosign(published, self.tiles(state))
+            await self.cosign(published, self.tiles(state), None)
         except LogRollbackError:
             if not await self._is_overtaken(state.lock.size):
                 raise

@@ -47,12 +47,16 @@ class LogVerbs:
         Raises:
             ProofUntrustedKeyError: The signer is not such a key; nothing was written.
             ProofConflictError: Not a larger version, or this version says something else already.
+            LogError: The log is another one than the store's settings say, forked, or was restored; nothing
+                was signed, and retrying does not help.
             LogPendingError: It is published, and not logged.
             StorageError: The store failed.
 
         Cost: 1 request, and those of the log.
         """
         with Call(self._lifetime, "proof.publish_trust", None, mutation=True) as call:
+            if self._logger is not None:
+                await self._logger.ready()
             envelope = await self._published.publish(trust, signer, call)
             if self._logger is not None:
                 await self._logger.published(trust.version, envelope)

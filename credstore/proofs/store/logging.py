@@ -11,7 +11,11 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
 
-from credstore.errors import StorageAlreadyExistsError, StorageConfigurationError, StorageError
+from credstore.errors import (
+    StorageAlreadyExistsError,
+    StorageConfigurationError,
+    StorageError,
+)
 from credstore.model import StorageItem
 from credstore.proofs.format.bundle import LARGEST_BUNDLE, Bundle, encode_bundle, parse_bundle
 from credstore.proofs.format.dsse import Envelope, encode_envelope, parse_envelope
@@ -37,6 +41,24 @@ class StoreLogger:
     objects: ProofObjects
     trust: TrustStore
     log: StatementLog
+
+    async def ready(self) -> None:
+        """Refuse to sign for a log that takes nothing until someone mends it: of another key, or damaged.
+
+        One that only cannot be reached now refuses nothing: what is signed meanwhile is logged later.
+
+        Raises:
+            LogError: It has a different key or name, forked, was restored, or is not there.
+            StorageError: It cannot be read, and retrying does not help.
+        """
+        if not self.log.writes:
+            return
+        try:
+            await self.log.ready()
+        except StorageError as error:
+            if not error.retryable:
+                error.applied = "no"
+                raise
 
     async def issued(self, proof: Proof, *, repeated: bool) -> Proof:
         """Log a proof that is stored; returns it with where it is in the log.
@@ -214,14 +236,13 @@ class StoreLogger:
 
     async def _statements(self, prefix: str) -> AsyncGenerator[str, None]:
         layout = self.objects.layout
-        known = layout.trust_store(self.trust.version)
         async with aclosing(_names(self.objects.scan(prefix), prefix)) as names:
             async for name in names:
                 key = prefix + name
                 if (
                     layout.parse_record(key) is not None
                     or key.endswith((f"/{REVOKED}", f"/{ERASED}"))
-                    or (prefix == layout.trust_stores and key > known)  # The log takes newer ones only.
+                    or prefix == layout.trust_stores
                 ):
                     yield name
 
@@ -255,10 +276,12 @@ async def _names(items: AsyncIterator[StorageItem], prefix: str) -> AsyncGenerat
 
 
 def _pending(what: str, error: StorageError) -> LogPendingError:
+    then = "reconcile() logs it" if error.retryable else "once that is mended, reconcile() logs it"
     return LogPendingError(
-        f"{what}, but is not in the log yet: {error.message}; reconcile() logs it",
+        f"{what}, but is not in the log yet: {error.message}; {then}",
         key=error.key,
         applied="yes",
+        retryable=error.retryable,
     )
 
 

@@ -200,6 +200,8 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             ProofIdMismatchError: The proof to supersede belongs to another issuer.
             StorageError: `.applied` "no": there is no proof. "maybe": a repeat with the same
                 `idempotency_key` shows which.
+            LogError: The log is another one than the store's settings say, forked, or was restored; nothing
+                was signed, and retrying does not help.
             LogPendingError: It was issued, and could not be logged; a repeat with the same `idempotency_key`,
                 or `reconcile`, logs it.
             Exception: What the signer, or the user's own stream, raised.
@@ -213,6 +215,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             return await self._issue(self._issuer(), request, call)
 
     async def _issue(self, issuer: ProofIssuer, request: IssueRequest, call: Call) -> Proof:
+        await self._ready()
         proof = await issuer.issue(request, call)
         call.key = call.key or proof.proof_id
         call.attributes.update(size=proof.record.asset.size)
@@ -450,12 +453,16 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             ProofErasedError: It was erased.
             ProofUntrustedKeyError: The revoker's key may not revoke for this issuer; nothing was written.
             ProofError: What is there is not a proof that verifies.
+            LogError: The log is another one than the store's settings say, forked, or was restored; nothing
+                was signed, and retrying does not help.
+            LogPendingError: It was revoked, and could not be logged.
             StorageConfigurationError: The store has no signer.
             StorageError: `.applied` "maybe": revoke again.
 
         Cost: 3 requests.
         """
         with self._call("revoke", proof_id, mutation=True) as call:
+            await self._ready()
             return await self._eraser.revoke(checked_id(proof_id), reason, call)
 
     async def delete(self, proof_id: str, reason: Reason = "unspecified") -> bool:
@@ -474,6 +481,9 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         Raises:
             ProofUntrustedKeyError: The revoker's key may not erase for this issuer; nothing was written.
             ProofError: What is there is not a proof that verifies.
+            LogError: The log is another one than the store's settings say, forked, or was restored; nothing
+                was signed, and retrying does not help.
+            LogPendingError: It was erased, and could not be logged.
             StorageConfigurationError: The store has no signer.
             StorageVersionsRemainError: Readers no longer find anything, but versions stay, or may:
                 `remaining` says which, and what keeps each until when. Everything else is gone; delete again
@@ -487,6 +497,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         Source: provenance §3, erase order.
         """
         with self._call("delete", proof_id, mutation=True) as call:
+            await self._ready()
             return await self._eraser.delete(checked_id(proof_id), reason, call)
 
     async def sweep_expired(
@@ -760,6 +771,10 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         """The call of a verb; `key` may be anything that a user took for an id."""
         name = key if isinstance(key, str) else None
         return Call(self._lifetime, f"proof.{verb}", name, mutation=mutation, awaited=awaited)
+
+    async def _ready(self) -> None:
+        if self._logger is not None:
+            await self._logger.ready()
 
     def _issuer(self) -> ProofIssuer:
         return ProofIssuer.of(self._objects, self._reader, self._issuer_uri, self._signers, self._randomness)

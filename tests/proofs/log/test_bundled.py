@@ -19,6 +19,7 @@ from credstore.errors import (
 )
 from credstore.proofs import (
     InLog,
+    IssueRequest,
     LogEntryError,
     LogTileError,
     ProofConflictError,
@@ -30,7 +31,16 @@ from credstore.proofs import (
 )
 from credstore.proofs.format.dsse import encode_envelope, seal_payload
 from credstore.proofs.format.record import AssetDigest
-from credstore.proofs.log import BundledLog, LogCheck, LogIndex, LogObjects, WholeAdmission, sole_policy
+from credstore.proofs.log import (
+    BundledLog,
+    LogCheck,
+    LogClient,
+    LogIndex,
+    LogObjects,
+    WholeAdmission,
+    check_index,
+    sole_policy,
+)
 from credstore.proofs.log.entry import LogEntry, is_whole
 from credstore.proofs.log.index_runs import (
     BLOCK,
@@ -43,6 +53,7 @@ from credstore.proofs.log.index_runs import (
     key_of_proof,
     parse_run,
     rows_of,
+    split_rows,
 )
 from credstore.proofs.log.reading import LogTiles
 from credstore.proofs.store import bundled
@@ -407,7 +418,7 @@ def test_a_gap_too_large_to_read_is_an_error(monkeypatch):
         index, tiles = await filled(shop, [64])
         for key in [key for key in shop.objects.by_key if "/index/" in key]:
             shop.objects.remove(key)
-        monkeypatch.setattr("credstore.proofs.log.indexing._LARGEST_GAP", 32)
+        monkeypatch.setattr("credstore.proofs.log.indexing.LARGEST_GAP", 32)
         with pytest.raises(LogTileError, match="lacks 64 entries"):
             await index.find(bytes(16), tiles)
 
@@ -536,6 +547,93 @@ def test_a_planted_run_with_fewer_rows_hides_nothing():
             assert (await again.get(proofs[0].proof_id)).record == proofs[0].record
 
     run(test)
+
+
+def replaced_rows(data):
+    """As many rows, which lead elsewhere."""
+    return b"".join(sorted(bytes(reversed(row[:16])) + row[16:] for row in split_rows(data)))
+
+
+DAMAGES = {
+    "others": (replaced_rows, "not those of the entries"),
+    "unsorted": (lambda data: b"".join(reversed(split_rows(data))), "not sorted"),
+    "fewer": (lambda data: data[:-ROW], "rows instead of"),
+    "more": (lambda data: data + b"\xff" * ROW, "rows instead of"),
+    "twice": (lambda data: data[:ROW] * (len(data) // ROW), "not those of the entries"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+@pytest.mark.parametrize("entries", [5, 40, 16 * 16 + 3])
+def test_a_run_that_was_overwritten_is_found_and_written_again(damage, entries):
+    """However many rows it has: one with as many as it should have is what no reader of single rows can see."""
+    change, why = DAMAGES[damage]
+
+    async def test(stand, store):
+        outcomes = [
+            each async for each in store.issue_many([IssueRequest(asset=b"%d" % n) for n in range(entries)])
+        ]
+        await store.index.aclose()
+        await store.index.merge()
+        objects = LogObjects(store.provider, PREFIX)
+        sizes = {"block": stand.block, "largest_span": stand.block * 256}
+
+        async def check(**options):
+            client = LogClient(objects.fetch, policy=POLICY)
+            return await check_index(client, objects, **sizes, **options)
+
+        sound = await check()
+        assert (sound.problems, sound.rows, sound.repaired) == ({}, 2 * entries, False)
+        for name, stored in dict(stand.shop.objects.by_key).items():
+            if "/index/" in name:
+                await store.provider.store(name, change(stored.data), compress=False)
+        broken = await check()
+        assert len(broken.problems) == broken.runs == sound.runs
+        assert all(why in each for each in broken.problems.values())
+        async with stand.open() as other:
+            if damage == "others":
+                with pytest.raises(ProofNotFoundError):
+                    await other.get(outcomes[0].proof_id)
+            assert (await check(repair=True)).repaired
+            assert (await check()) == replace(sound, runs=(await check()).runs)
+            for each in outcomes:
+                assert (await other.get(each.proof_id)).proof_id == each.proof_id
+
+    run(test)
+
+
+def test_a_run_of_what_the_log_does_not_have_is_found():
+    async def test(stand, store):
+        proof = await store.issue(b"one")
+        path = Run(0, stand.block).path
+        await store.provider.store(f"{PREFIX}{path}", bytes(2 * ROW), compress=False)
+        objects = LogObjects(store.provider, PREFIX)
+        client = LogClient(objects.fetch, policy=POLICY)
+        sizes = {"block": stand.block, "largest_span": stand.block * 256}
+        report = await check_index(client, objects, **sizes)
+        assert report.problems == {path: "it covers entries up to 16, and the log has 1"}
+        await check_index(client, objects, **sizes, repair=True)
+        async with stand.open() as other:
+            assert (await other.get(proof.proof_id)).record == proof.record
+
+    run(test)
+
+
+def test_an_index_that_lacks_more_than_readers_make_up_for_is_found(monkeypatch):
+    async def main():
+        shop = Shop()
+        await filled(shop, [64, 16])
+        for key in [key for key in shop.objects.by_key if "/index/000000000000000-" in key]:
+            shop.objects.remove(key)
+        monkeypatch.setattr("credstore.proofs.log.index_check.LARGEST_GAP", 8)
+        objects = LogObjects(shop.provider(), PREFIX)
+        client = LogClient(objects.fetch, policy=POLICY)
+        sizes = {"block": 16, "largest_span": 256 * 16}
+        report = await check_index(client, objects, **sizes, repair=True)
+        assert list(report.problems) == ["index/"]
+        assert (await check_index(client, objects, **sizes)).problems == {}
+
+    asyncio.run(main())
 
 
 def test_more_proofs_of_one_asset_than_the_index_returns_are_said(monkeypatch):

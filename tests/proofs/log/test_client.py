@@ -735,7 +735,7 @@ def test_a_monitor_says_when_no_witness_looks():
         shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
         network.hosts["w1"] = new_witness(W1)
         (problem,) = (await watch(shop, network)).problems
-        assert "the witness 'w1' has cosigned what is shown here, and now knows nothing" in problem
+        assert "the witness 'w1' has cosigned size 10, and now knows nothing" in problem
         network.hosts["w1"] = broken
         (problem,) = (await watch(shop, network)).problems
         assert "no witness could be asked" in problem

@@ -8,22 +8,31 @@ from datetime import timedelta
 import pytest
 
 from credstore import MemoryConfig
-from credstore.errors import StorageAccessDeniedError, StorageConfigurationError, StorageInvalidRequestError
+from credstore.errors import (
+    StorageAccessDeniedError,
+    StorageConfigurationError,
+    StorageConnectionError,
+    StorageInvalidRequestError,
+)
 from credstore.proofs import (
     AllOf,
     CheckpointError,
     InLog,
     IssuedBy,
+    IssueRequest,
+    LocalSigner,
     LogEntryError,
     LogForkError,
     LogInclusionError,
     LogPart,
     LogPendingError,
+    LogRollbackError,
     ProofConflictError,
     ProofErasedError,
     ProofKeyRevokedError,
     ProofPolicyError,
     ProofStore,
+    ProofUntrustedKeyError,
     TrustStore,
     WitnessQuorumError,
     encode_bundle,
@@ -86,10 +95,9 @@ class Stand:
             ProofStore(
                 StorageProvider(Unsteady(self.shop.objects), MemoryConfig()),
                 trust=trust or self.trust,
-                signer=material.SIGNER,
                 log=log,
                 clock=self.clock,
-                **options,
+                **{"signer": material.SIGNER, **options},
             ) as store,
         ):
             store.sequencer = sequencer
@@ -217,7 +225,8 @@ def test_a_log_that_fails_undoes_nothing_and_is_caught_up_with():
         ):
             with pytest.raises(LogPendingError, match=r"not today.*reconcile\(\)") as caught:
                 await verb()
-            assert (caught.value.applied, caught.value.retryable) == ("yes", True)
+            # It is denied again and again, until someone allows it.
+            assert (caught.value.applied, caught.value.retryable) == ("yes", False)
         driver.hook = None
         assert await stand.kinds() == ["issue"]
         report = await store.reconcile()
@@ -228,6 +237,38 @@ def test_a_log_that_fails_undoes_nothing_and_is_caught_up_with():
         again = await store.issue(b"another", idempotency_key="once")
         assert again.logged is not None
         assert await stand.kinds() == kinds
+
+    run(test)
+
+
+@pytest.mark.parametrize("pinned", [2, 3])
+@pytest.mark.parametrize("deep", [False, True])
+def test_a_trust_store_that_readers_have_pinned_before_it_was_logged_is_caught_up_with(pinned, deep):
+    async def test(stand, store):
+        newer = replace(material.TRUST, version=2)
+        async with stand.open(writes=False) as unlogged:
+            await unlogged.publish_trust(newer, signer=material.ROOT)
+        stand.trust = replace(material.TRUST, version=pinned)
+        async with stand.open() as later:
+            report = await later.reconcile(deep=deep)
+            assert (report.logged, report.failed) == (1, {})
+            assert (await later.reconcile(deep=deep)).logged == 0
+        assert await stand.kinds() == ["keyring"]
+
+    run(test)
+
+
+def test_a_trust_store_whose_root_is_trusted_no_more_is_said_not_to_be_logged():
+    async def test(stand, store):
+        async with stand.open(writes=False) as unlogged:
+            await unlogged.publish_trust(replace(material.TRUST, version=2), signer=material.ROOT)
+        keys = tuple(key for key in material.TRUST.keys if key != material.ROOT_KEY)
+        stand.trust = TrustStore(2, keys)
+        async with stand.open() as later:
+            ((key, error),) = (await later.reconcile()).failed.items()
+        assert key == "proofs/v1/k/00000002.json"
+        assert isinstance(error, ProofUntrustedKeyError)
+        assert (error.key, error.retryable) == (key, False)
 
     run(test)
 
@@ -353,7 +394,7 @@ def test_the_state_that_was_seen_last_is_compared_where_that_is_possible():
     run(test)
 
 
-async def cosigned(signed, tiles):
+async def cosigned(signed, tiles, published):
     """A witness that always agrees, an hour before the clock of the store."""
     time = int((NOW - timedelta(hours=1)).timestamp())
     return signed.note.extended([await sign_line(signed.note.text, WITNESS, time)])
@@ -420,6 +461,89 @@ def test_a_log_that_the_policy_does_not_have_is_refused():
     assert not ProofLog(POLICY).writes
     with pytest.raises(StorageConfigurationError):
         asyncio.run(ProofLog(POLICY).record(b"x"))
+
+
+class Counting(LocalSigner):
+    """Counts what it signs."""
+
+    signs = 0
+
+    async def sign(self, message):
+        self.signs += 1
+        return await super().sign(message)
+
+
+@pytest.mark.parametrize(
+    ("signer", "error", "why"),
+    [
+        (LocalNoteSigner(ORIGIN, bytes(32)), CheckpointError, "made with another key or name"),
+        (
+            LocalNoteSigner("other.example", bytes(range(32))),
+            CheckpointError,
+            "than this one of 'other.example'",
+        ),
+        (None, LogRollbackError, "there is no log here"),
+    ],
+)
+def test_nothing_is_signed_for_a_log_that_will_not_take_it(signer, error, why):
+    async def test(stand, store):
+        proof = await store.issue(ASSET)
+        keys = sorted(stand.shop.objects.by_key)
+        if signer is None:
+            del stand.shop.objects.by_key[PREFIX + "lock"]
+            keys.remove(PREFIX + "lock")
+        counting = Counting(material.SIGNER._key)
+        wrong = SIGNER if signer is None else signer
+        stand.options = {"signer": wrong}
+        async with stand.open(policy=sole_policy(wrong.key.encode()), signer=counting) as other:
+            for verb in (
+                lambda: other.issue(ASSET),
+                lambda: other.revoke(proof.proof_id),
+                lambda: other.delete(proof.proof_id),
+                lambda: other.publish_trust(replace(material.TRUST, version=2), signer=material.ROOT),
+                lambda: other.supersede(proof.proof_id, ASSET),
+            ):
+                with pytest.raises(error, match=why) as caught:
+                    await verb()
+                assert (caught.value.applied, caught.value.retryable) == ("no", False)
+            async for outcome in other.issue_many([IssueRequest(asset=ASSET)]):
+                assert isinstance(outcome.error, error)
+        assert (counting.signs, sorted(stand.shop.objects.by_key)) == (0, keys)
+
+    run(test)
+
+
+def test_a_log_that_is_replaced_meanwhile_is_looked_at_again():
+    async def test(stand, store):
+        await store.issue(ASSET)
+        del stand.shop.objects.by_key[PREFIX + "lock"]
+        with pytest.raises(LogPendingError, match="once that is mended, reconcile") as caught:
+            await store.issue(b"another")
+        assert not caught.value.retryable
+        with pytest.raises(LogRollbackError):
+            await store.issue(b"a third")
+
+    run(test)
+
+
+def test_the_policy_has_to_have_the_key_that_writes():
+    wrong = sole_policy(LocalNoteSigner(ORIGIN, bytes(32)).key.encode())
+    with pytest.raises(StorageConfigurationError, match="has another key for the log"):
+        ProofLog(wrong, sequencer=Shop().open())
+
+
+def test_a_log_that_cannot_be_reached_stops_no_proof():
+    async def test(stand, store):
+        async with stand.open() as other:
+            other.sequencer.driver.get = unreachable
+            with pytest.raises(LogPendingError, match="a cable was cut") as caught:
+                await other.issue(ASSET)
+            assert caught.value.retryable
+
+    async def unreachable(key, options=None):
+        raise StorageConnectionError("a cable was cut")
+
+    run(test)
 
 
 @pytest.mark.parametrize("planted", [b"junk", "another's"])

@@ -8,7 +8,17 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.log.shared import LOG, MEMORY, POLICY, PREFIX, URL, now, read_policy, with_log
+from credstore.cli.commands.log.shared import (
+    LOG,
+    MEMORY,
+    POLICY,
+    PREFIX,
+    URL,
+    OpenedLog,
+    now,
+    read_policy,
+    with_log,
+)
 from credstore.cli.exits import Exit
 from credstore.cli.io import NewFile, StandardOutput
 from credstore.cli.options import Invocation, as_duration, command
@@ -17,7 +27,7 @@ from credstore.cli.proof_files import read_whole
 from credstore.cli.runner import run_loop
 
 if TYPE_CHECKING:
-    from credstore.proofs.log import LogClient, LogHttp, LogReport, MonitorReport
+    from credstore.proofs.log import IndexReport, LogReport, MonitorReport
 
 LARGEST_ENTRY = 65_535
 
@@ -28,6 +38,11 @@ LARGEST_ENTRY = 65_535
 @URL
 @PREFIX
 @MEMORY
+@click.option(
+    "--repair-index",
+    is_flag=True,
+    help="Write wrong runs of its index again, from the entries; needs no key.",
+)
 @click.pass_obj
 def check_command(
     invocation: Invocation,
@@ -37,24 +52,32 @@ def check_command(
     url: str | None,
     prefix: str,
     memory_folder: str | None,
+    repair_index: bool,
 ) -> None:
     """Read a whole log: every tile and entry, against its signed root.
 
-    Exit code 27 means that it is not sound.
+    A log in a store that has whole proofs is checked with the index that finds them: a run that someone has
+    replaced could hide proofs from get and find. Exit code 27 means that something is not sound.
     """
+    if repair_index and url is not None:
+        raise click.UsageError("--repair-index is for the log in a store, not for --url")
 
-    async def action(client: LogClient, _: LogHttp) -> LogReport:
-        from credstore.proofs.log import check_log
+    async def action(log: OpenedLog) -> tuple[LogReport, IndexReport]:
+        from credstore.proofs.log import IndexReport, check_index, check_log
 
-        return await check_log(client)
+        report = await check_log(log.client)
+        if report.problems or log.objects is None:
+            return report, IndexReport()
+        return report, await check_index(log.client, log.objects, repair=repair_index)
 
-    report = with_log(
+    report, index = with_log(
         invocation,
         action,
         policy=read_policy(policy_file, vkeys),
         url=url,
         prefix=prefix,
         memory_folder=memory_folder,
+        writing=repair_index,
     )
     if invocation.json:
         print_json(
@@ -65,14 +88,17 @@ def check_command(
                 "entries": report.entries,
                 "tiles": report.tiles,
                 "problems": report.problems,
+                "index": index,
             }
         )
     else:
-        for path, problem in report.problems.items():
+        for path, problem in (report.problems | index.problems).items():
             say(f"{printable(path)}: {printable(problem)}")
         if not invocation.quiet:
-            say(f"{printable(report.checkpoint.origin)}: {report.entries} entries, {report.tiles} tiles read")
-    if report.problems:
+            runs = f", {index.runs} run{'s' * (index.runs > 1)} of its index" if index.runs else ""
+            origin, mended = printable(report.checkpoint.origin), "; written again" if index.repaired else ""
+            say(f"{origin}: {report.entries} entries, {report.tiles} tiles read{runs}{mended}")
+    if report.problems or (index.problems and not index.repaired):
         raise click.exceptions.Exit(Exit.LOG)
 
 
@@ -105,17 +131,19 @@ def monitor_command(
 ) -> None:
     """Compare a log with what its witnesses have cosigned, and read its entries.
 
-    Exit code 27 means a fork, a stall or a missing entry; with --memory the notes that prove a fork are kept.
+    Exit code 27 means a fork, a stall, a missing entry, or a witness that forgot what it had cosigned; with
+    --memory the notes that prove it are kept. Without it, a witness is known only for the checkpoint that is
+    shown now, and for what a writer of the log has found before.
     """
     policy = read_policy(policy_file, vkeys)
     expected = [read_whole(name, LARGEST_ENTRY) for name in expect]
 
-    async def action(client: LogClient, http: LogHttp) -> MonitorReport:
+    async def action(log: OpenedLog) -> MonitorReport:
         from credstore.proofs.log import WitnessGroup, monitor_log
 
         return await monitor_log(
-            client,
-            WitnessGroup(policy, http).clients,
+            log.client,
+            WitnessGroup(policy, log.http, memory=log.memory, objects=log.objects).clients,
             now=now(),
             max_age=None if max_age is None else timedelta(seconds=max_age),
             expected=expected,
@@ -171,9 +199,9 @@ def proof_command(
 ) -> None:
     """Write a proof that an entry is in the log, which verifies offline (c2sp.org/tlog-proof)."""
 
-    async def action(client: LogClient, _: LogHttp) -> tuple[bytes, bytes]:
-        await client.checkpoint()
-        return await client.prove(index), await client.entry(index)
+    async def action(log: OpenedLog) -> tuple[bytes, bytes]:
+        await log.client.checkpoint()
+        return await log.client.prove(index), await log.client.entry(index)
 
     proof, entry = with_log(
         invocation,
@@ -221,10 +249,10 @@ def export_command(
 ) -> None:
     """Copy a log into FOLDER, verified, as files that any web server can serve; again to continue a copy."""
 
-    async def action(client: LogClient, _: LogHttp) -> int:
+    async def action(log: OpenedLog) -> int:
         from credstore.proofs.log import export_log
 
-        return await export_log(client, folder)
+        return await export_log(log.client, folder)
 
     size = with_log(
         invocation,

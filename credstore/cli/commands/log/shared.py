@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections.abc import AsyncGenerator, Awaitable, Callable
 from contextlib import asynccontextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,7 +17,7 @@ from credstore.cli.runner import open_store, run_loop
 from credstore.errors import StorageConfigurationError
 
 if TYPE_CHECKING:
-    from credstore.proofs.log import LogClient, LogHttp, LogMemory, LogPolicy
+    from credstore.proofs.log import LogClient, LogHttp, LogMemory, LogObjects, LogPolicy
     from credstore.proofs.log.note import NoteSigner
 
 T = TypeVar("T")
@@ -54,6 +55,12 @@ def prefix_option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any
 
 
 PREFIX = prefix_option("--prefix")
+BUNDLED = click.option(
+    "--bundled",
+    is_flag=True,
+    envvar="CREDSTORE_LOG_BUNDLED",
+    help="Proofs are the entries of the log, without objects of their own; or CREDSTORE_LOG_BUNDLED=1.",
+)
 POLICY = click.option(
     "--policy",
     "policy_file",
@@ -129,6 +136,23 @@ def memory_of(folder: str | None) -> LogMemory | None:
     return None if folder is None else LogMemory(folder)
 
 
+@dataclass(frozen=True, slots=True)
+class OpenedLog:
+    """A log to read.
+
+    Attributes:
+        client: Reads it.
+        http: For its witnesses.
+        memory: Remembers the last states, or None.
+        objects: Of a log in the store; None for one at a URL.
+    """
+
+    client: LogClient
+    http: LogHttp
+    memory: LogMemory | None
+    objects: LogObjects | None
+
+
 @asynccontextmanager
 async def http() -> AsyncGenerator[LogHttp, None]:
     """A client that is closed at the end."""
@@ -140,12 +164,13 @@ async def http() -> AsyncGenerator[LogHttp, None]:
 
 def with_log(
     invocation: Invocation,
-    action: Callable[[LogClient, LogHttp], Awaitable[T]],
+    action: Callable[[OpenedLog], Awaitable[T]],
     *,
     policy: LogPolicy,
     url: str | None,
     prefix: str,
     memory_folder: str | None,
+    writing: bool = False,
 ) -> T:
     """Open a log to read, act on it, close it.
 
@@ -156,6 +181,7 @@ def with_log(
         url: Where it is served, or None for the store.
         prefix: Where it is in the store.
         memory_folder: Remembers the last state, or None.
+        writing: Whether something next to it is written, too.
 
     Raises:
         StorageError: As `action`.
@@ -167,10 +193,12 @@ def with_log(
     async def work() -> T:
         async with http() as client:
             if url is not None:
-                return await action(LogClient(client.fetch(url), policy=policy, memory=memory), client)
-            async with open_store(invocation, reading=True) as provider:
-                fetch = LogObjects(provider, prefix).fetch
-                return await action(LogClient(fetch, policy=policy, memory=memory), client)
+                reader = LogClient(client.fetch(url), policy=policy, memory=memory)
+                return await action(OpenedLog(reader, client, memory, None))
+            async with open_store(invocation, reading=not writing) as provider:
+                objects = LogObjects(provider, prefix)
+                reader = LogClient(objects.fetch, policy=policy, memory=memory)
+                return await action(OpenedLog(reader, client, memory, objects))
 
     return run_loop(work())
 

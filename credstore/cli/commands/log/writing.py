@@ -49,14 +49,15 @@ def _with_sequencer(
     policy: LogPolicy | None,
 ) -> T:
     """Open the log of the store to write, act on it, close it."""
-    from credstore.proofs.log import LogSequencer, StatementAdmission, WitnessGroup
+    from credstore.proofs.log import LogObjects, LogSequencer, StatementAdmission, WitnessGroup
 
     signer, memory = log_signer(key_file, origin), memory_of(memory_folder)
     seconds = cosigners(mldsa_key, origin)
 
     async def work() -> T:
         async with http() as client, open_store(invocation) as provider:
-            group = None if policy is None else WitnessGroup(policy, client, memory=memory)
+            objects = LogObjects(provider, prefix)
+            group = None if policy is None else WitnessGroup(policy, client, memory=memory, objects=objects)
             async with LogSequencer(
                 provider,
                 signer=signer,

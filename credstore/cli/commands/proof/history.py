@@ -3,11 +3,22 @@
 from __future__ import annotations
 
 from contextlib import aclosing
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from credstore.cli.commands.log.shared import MEMORY, POLICY, PREFIX, URL, read_policy, with_log
+from credstore.cli.commands.log.shared import (
+    BUNDLED,
+    MEMORY,
+    POLICY,
+    PREFIX,
+    URL,
+    OpenedLog,
+    read_policy,
+    with_log,
+)
+from credstore.cli.commands.proof.logs import LogChoice
 from credstore.cli.commands.proof.shown import (
     policy_of,
     proof_document,
@@ -24,7 +35,7 @@ from credstore.proofs.variables import TRUST
 
 if TYPE_CHECKING:
     from credstore.proofs import Proof, ProofHistory, ProofStore
-    from credstore.proofs.log import History, LogClient, LogHttp
+    from credstore.proofs.log import History
 
 
 @command("history")
@@ -43,6 +54,7 @@ if TYPE_CHECKING:
 @URL
 @PREFIX
 @MEMORY
+@BUNDLED
 @click.pass_obj
 def history_command(
     invocation: Invocation,
@@ -56,38 +68,67 @@ def history_command(
     url: str | None,
     prefix: str,
     memory_folder: str | None,
+    bundled: bool,
 ) -> None:
     """Show what became of a proof, or list every statement about a file.
 
     With ID: the proof, valid or not, which one it replaces, and which one replaces it. With --asset: the
     proofs of the file that were issued, revoked and erased. Complete is only what is read from a copy of the
-    whole log: --copy keeps one, verified, and fetches what is new; it says up to which size, and since when
-    witnesses have seen that. Without a copy the index names of the store are followed, which anyone who may
-    write there can remove: the list may be incomplete.
+    whole log: --copy keeps one and fetches what is new, from --url or the store. All of it is verified up to
+    a checkpoint that counts by --policy, and listed as the log has it, whoever signed it: get and verify say
+    whose proofs count. The last line says up to which size that is complete, and since when witnesses have
+    seen it. A log that does not continue the copy ends with exit code 27, and both notes are kept in the
+    folder forks of the copy, or in --memory. Without a copy the index names of the store are followed, which
+    anyone who may write there can remove: the list may be incomplete.
     """
-    if (proof_id is None) == (asset is None) or (asset is None and folder is not None):
-        raise click.UsageError("give the ID of a proof, or --asset FILE, which --copy is for")
+    if (proof_id is None) == (asset is None):
+        raise click.UsageError("give either the ID of a proof or --asset FILE")
+    if folder is None and (no_update or url is not None):
+        raise click.UsageError("--no-update and --url are about a copy of the log: give --copy FOLDER, too")
+    if asset is None and folder is not None:
+        raise click.UsageError("--copy is for --asset FILE: a log has no history of an ID without its asset")
+    if folder is not None and policy_file is None:
+        raise click.UsageError("--copy needs --policy, or CREDSTORE_LOG_POLICY: which logs count")
     if folder is None and trust_file is None:
         raise click.UsageError(f"give {'' if asset is None else '--copy FOLDER, or '}--trust (or {TRUST})")
+    log = LogChoice(policy_file=policy_file, prefix=prefix, memory_folder=memory_folder, bundled=bundled)
     if proof_id is not None:
-        _of_proof(invocation, trust_file or "", proof_id)
+        _of_proof(invocation, trust_file or "", proof_id, log)
         return
     digest = measure_file(asset or "").sha256
     if folder is None:
-        _from_names(invocation, trust_file or "", digest)
+        _from_names(invocation, trust_file or "", digest, log)
         return
+    from credstore.proofs import LogTileError
     from credstore.proofs.log import LogClient, export_log, read_copy, read_history
 
     policy = read_policy(policy_file, ())
     copy = folder
 
-    async def update(client: LogClient, _: LogHttp) -> int:
-        return await export_log(client, copy, only_new=True)
+    def update(*, only_new: bool) -> None:
+        async def action(log: OpenedLog) -> int:
+            return await export_log(log.client, copy, only_new=only_new)
 
+        with_log(invocation, action, policy=policy, url=url, prefix=prefix, memory_folder=memory_folder)
+
+    def read() -> History:
+        # Without a memory: the copy may be older than what was seen of the log.
+        return run_loop(read_history(LogClient(read_copy(copy), policy=policy), digest))
+
+    if no_update and not Path(copy).is_dir():
+        raise click.UsageError(f"{copy}: there is no copy of a log; without --no-update it is made")
     if not no_update:
-        with_log(invocation, update, policy=policy, url=url, prefix=prefix, memory_folder=memory_folder)
-    # Without a memory: the copy may be older than what was seen of the log.
-    _show(invocation, run_loop(read_history(LogClient(read_copy(copy), policy=policy), digest)))
+        update(only_new=True)
+    try:
+        found = read()
+    except LogTileError:
+        if no_update:
+            raise
+        update(
+            only_new=False
+        )  # Its tiles were damaged on this disk: all of them are compared and written again.
+        found = read()
+    _show(invocation, found)
 
 
 def _show(invocation: Invocation, history: History) -> None:
@@ -122,13 +163,13 @@ def _show(invocation: Invocation, history: History) -> None:
     )
 
 
-def _from_names(invocation: Invocation, trust_file: str, digest: bytes) -> None:
+def _from_names(invocation: Invocation, trust_file: str, digest: bytes, log: LogChoice) -> None:
     async def action(store: ProofStore) -> list[Proof]:
         policy = policy_of(allow_expired=True, allow_revoked=True)
         async with aclosing(store.scan_by_hash(digest, policy=policy)) as found:
             return [proof async for proof in found]
 
-    proofs = with_proofs(invocation, trust_file, action)
+    proofs = with_proofs(invocation, trust_file, action, log=log)
     if invocation.json:
         document: dict[str, Any] = {"complete": False, "proofs": [proof_document(each) for each in proofs]}
         print_json(document)
@@ -139,11 +180,11 @@ def _from_names(invocation: Invocation, trust_file: str, digest: bytes) -> None:
         note("credstore: may be incomplete: these are the proofs that the store's index names lead to")
 
 
-def _of_proof(invocation: Invocation, trust_file: str, proof_id: str) -> None:
+def _of_proof(invocation: Invocation, trust_file: str, proof_id: str, log: LogChoice) -> None:
     async def action(store: ProofStore) -> ProofHistory:
         return await store.history(proof_id)
 
-    found = with_proofs(invocation, trust_file, action)
+    found = with_proofs(invocation, trust_file, action, log=log)
     if invocation.json:
         print_json({**proof_document(found.proof), "superseded_by": found.superseded_by})
         return

@@ -64,6 +64,8 @@ def issue_command(
     """
     from credstore.proofs import IssueRequest
 
+    if log.bundled and not log.writes:
+        raise click.UsageError("--bundled proofs are entries of a log; give --log, with its key and origin")
     if len(files) > 1 and (manifest is not None or supersedes is not None):
         raise click.UsageError("--manifest and --supersedes are about one file; give one")
     said = read_claims(claims)

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from credstore.cli.commands.proof.logs import LogChoice, lists_log
 from credstore.cli.commands.proof.shown import end_with, proof_document, proof_line, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, command
@@ -20,8 +21,9 @@ if TYPE_CHECKING:
 
 @command("list")
 @TRUST
+@lists_log
 @click.pass_obj
-def list_command(invocation: Invocation, *, trust_file: str) -> None:
+def list_command(invocation: Invocation, *, trust_file: str, log: LogChoice) -> None:
     """List all proofs, whatever their status; --json prints one document per line.
 
     Records that do not verify are reported on stderr, with exit code 9 if there are others.
@@ -45,4 +47,4 @@ def list_command(invocation: Invocation, *, trust_file: str) -> None:
                     say(proof_line(outcome.proof))
         return shown
 
-    end_with(errors, with_proofs(invocation, trust_file, action))
+    end_with(errors, with_proofs(invocation, trust_file, action, log=log))

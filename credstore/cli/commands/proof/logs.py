@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from credstore.cli.commands.log.shared import (
+    BUNDLED,
     cosigners,
     http,
     log_signer,
@@ -33,6 +34,12 @@ _POLICY = click.option(
     envvar="CREDSTORE_LOG_POLICY",
     help="Which logs and witnesses count (c2sp.org/tlog-policy); or CREDSTORE_LOG_POLICY.",
 )
+_MEMORY = click.option(
+    "--log-memory",
+    metavar="FOLDER",
+    envvar="CREDSTORE_LOG_MEMORY",
+    help="Remembers the last state, so that a restored backup is found; or CREDSTORE_LOG_MEMORY.",
+)
 _WRITING = (
     click.option("--log", "writes", is_flag=True, help="Also log it in the log of the store."),
     click.option(
@@ -53,19 +60,13 @@ _WRITING = (
         envvar="CREDSTORE_LOG_MLDSA_KEY",
         help="A second key of the log; or CREDSTORE_LOG_MLDSA_KEY.",
     ),
+    BUNDLED,
     _prefix_option("--log-prefix"),
-    click.option(
-        "--log-memory",
-        metavar="FOLDER",
-        envvar="CREDSTORE_LOG_MEMORY",
-        help="Remembers the last state, so that a restored backup is found; or CREDSTORE_LOG_MEMORY.",
-    ),
+    _MEMORY,
     _POLICY,
 )
-_READING = (
-    click.option("--require-log", is_flag=True, help="It must be shown to be in a log of the policy."),
-    _POLICY,
-)
+_REQUIRED = click.option("--require-log", is_flag=True, help="It must be shown to be in a log of the policy.")
+_PLACE = (BUNDLED, _prefix_option("--log-prefix"), _MEMORY, _POLICY)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +82,7 @@ class LogChoice:
         origin: Name of the log, or None.
         prefix: Where it is in the store.
         memory_folder: Remembers its last state, or None.
+        bundled: The proofs of the store are the entries of its log.
     """
 
     writes: bool = False
@@ -91,6 +93,7 @@ class LogChoice:
     origin: str | None = None
     prefix: str = ""
     memory_folder: str | None = None
+    bundled: bool = False
 
     def policy(self) -> LogPolicy | None:
         """The policy in the file, or that of whoever trusts the written log; None without either.
@@ -117,36 +120,56 @@ class LogChoice:
         """The log for a proof store, closed with the stack; None where nothing says which.
 
         Raises:
-            click.UsageError: It is to be written, and its key or name is missing.
+            click.UsageError: It is to be written, and its key or name is missing; or the proofs are its
+                entries, and nothing says which log counts.
             StorageError: A file or a setting is wrong.
         """
-        from credstore.proofs.log import LogSequencer, ProofLog, StatementAdmission, WitnessGroup, sole_policy
+        from credstore.proofs.log import (
+            BundledLog,
+            LogIndex,
+            LogObjects,
+            LogSequencer,
+            ProofLog,
+            StatementAdmission,
+            WholeAdmission,
+            WitnessGroup,
+            sole_policy,
+        )
 
         policy, memory = self.policy(), memory_of(self.memory_folder)
+        objects = LogObjects(provider, self.prefix)
         if not self.writes:
-            return None if policy is None else ProofLog(policy, memory=memory)
+            if self.bundled and policy is None:
+                raise click.UsageError("--bundled needs --log-policy, or CREDSTORE_LOG_POLICY")
+            if policy is None:
+                return None
+            return BundledLog(policy, objects=objects, memory=memory) if self.bundled else ProofLog(policy)
         if self.key_file is None or self.origin is None:
             raise click.UsageError("--log needs --log-key and --log-origin, or their environment variables")
         signer = log_signer(self.key_file, self.origin)
         cosign = None
         if policy is not None:
             client = await stack.enter_async_context(http())
-            cosign = WitnessGroup(policy, client, memory=memory).cosign
+            cosign = WitnessGroup(policy, client, memory=memory, objects=objects).cosign
+        index = LogIndex(objects) if self.bundled else None
         sequencer = LogSequencer(
             provider,
             signer=signer,
-            admission=StatementAdmission(trust, clock=now),
+            admission=(WholeAdmission if self.bundled else StatementAdmission)(trust, clock=now),
             clock=now,
             randomness=random_bytes,
             prefix=self.prefix,
             cosigners=cosigners(self.mldsa_key, self.origin),
             memory=memory,
             cosign=cosign,
+            index=index,
             max_wait=0.0,
         )
         await stack.enter_async_context(sequencer)
         known = policy or sole_policy(signer.key.encode())
         try:
+            if index is not None:
+                return BundledLog(known, objects=objects, index=index, sequencer=sequencer, memory=memory)
             return ProofLog(known, sequencer=sequencer, memory=memory)
         except StorageConfigurationError as error:
             error.key = self.policy_file
@@ -166,6 +189,7 @@ def writes_log(function: Callable[..., Any]) -> Callable[..., Any]:
             origin=given.pop("log_origin"),
             prefix=given.pop("log_prefix"),
             memory_folder=given.pop("log_memory"),
+            bundled=given.pop("bundled"),
         )
         return function(*arguments, **given)
 
@@ -173,14 +197,33 @@ def writes_log(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def reads_log(function: Callable[..., Any]) -> Callable[..., Any]:
-    """Give a command that verifies the options of a log; it gets them as `log`, a `LogChoice`."""
+    """Give a command that reads stored proofs the options of a log; it gets them as `log`, a `LogChoice`."""
+    return _with_options(_taking(function), (_REQUIRED, *_PLACE))
 
+
+def lists_log(function: Callable[..., Any]) -> Callable[..., Any]:
+    """As `reads_log`, for a command that takes proofs whether they are logged or not."""
+    return _with_options(_taking(function), _PLACE)
+
+
+def checks_log(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Give a command that verifies bundles the options of a log; it gets them as `log`, a `LogChoice`."""
+    return _with_options(_taking(function), (_REQUIRED, _POLICY))
+
+
+def _taking(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def taking(*arguments: Any, **given: Any) -> Any:
-        given["log"] = LogChoice(required=given.pop("require_log"), policy_file=given.pop("log_policy"))
+        given["log"] = LogChoice(
+            required=given.pop("require_log", False),
+            policy_file=given.pop("log_policy"),
+            prefix=given.pop("log_prefix", ""),
+            memory_folder=given.pop("log_memory", None),
+            bundled=given.pop("bundled", False),
+        )
         return function(*arguments, **given)
 
-    return _with_options(taking, _READING)
+    return taking
 
 
 def _with_options(

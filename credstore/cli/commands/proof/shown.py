@@ -78,6 +78,7 @@ def with_proofs(
                 signer=signers,
                 issuer=issuer,
                 log=known,
+                erasable=log is None or not log.bundled,
                 timestamps=timestamps,
                 close_provider=False,
             ) as store:

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from credstore.cli.commands.proof.logs import LogChoice, reads_log
+from credstore.cli.commands.proof.logs import LogChoice, checks_log
 from credstore.cli.commands.proof.shown import (
     log_document,
     log_rows,
@@ -53,7 +53,7 @@ UNCHECKED = {
     help="How many keys must have signed.",
 )
 @click.option("--allow-expired", is_flag=True, help="Accept an expired proof, too.")
-@reads_log
+@checks_log
 @click.pass_obj
 def verify_command(
     invocation: Invocation,
