@@ -98,7 +98,7 @@ async def work(url: str, verb: str, count: int) -> dict[str, float]:
 
 
 def layer_of(frame: FrameType | None) -> str:
-    """The layer of the innermost frame that has one: the loop's, where it called nobody."""
+    """The layer of the innermost frame that has one; without such a frame, that of the loop."""
     while frame is not None:
         name = frame.f_code.co_filename
         if name.startswith(HOME):
