@@ -493,6 +493,13 @@ def test_an_entry_that_the_log_has_is_read_the_same(page, name, value):
     same(page, logged(issue(), entry=entry), policy=ALONE)
 
 
+def test_one_other_byte_or_another_size_is_another_asset(page):
+    data = bundle(issue())
+    assert same(page, data) == "ok"
+    for other in (ASSET[:-1] + bytes([ASSET[-1] ^ 1]), ASSET + b"\0", ASSET[:-1], b""):
+        assert same(page, data, asset=other) == "PROOF_ASSET_MISMATCH"
+
+
 # What people read.
 
 
