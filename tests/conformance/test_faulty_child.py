@@ -5,7 +5,6 @@ and after it has written all, and is started again by the next call.
 """
 
 import os
-import time
 from functools import partial
 
 import pytest
@@ -19,6 +18,7 @@ from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
 from tests.conformance.memory import fetch_at
+from tests.conformance.replicas import caught_up, hurried
 from tests.conformance.test_fallback import Hurrying
 from tests.drivers.distant import Distant, Keeper
 from tests.drivers.local.support import make_driver
@@ -26,11 +26,6 @@ from tests.drivers.local.support import make_driver
 
 def priced(members):
     return PricedDriver(members, [Facts(cloud="local", label=f"m{at}") for at in range(len(members))])
-
-
-def hurried():
-    """A clock by which no one that has died is left alone for long."""
-    return time.monotonic() * 10_000
 
 
 COMPOSITES = {
@@ -64,8 +59,7 @@ class TestFaultyChild(DriverConformance):
             """What a member has missed while it was dead it gets when it is back."""
             for driver in opened:
                 if isinstance(driver, RedundantDriver):
-                    await driver.settled()
-                    await driver.scrubber.catch_up()
+                    await caught_up(driver)
 
         async def peek(key):
             await settled()

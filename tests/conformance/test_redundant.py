@@ -15,6 +15,7 @@ from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.testing.conformance import DriverConformance
 from credstore.testing.harness import Harness
 from tests.conformance.memory import fetch_at, fetch_from, peek_at, poke_at
+from tests.conformance.replicas import caught_up, hurried
 
 
 class Flaky(MemoryDriver):
@@ -30,7 +31,7 @@ class Flaky(MemoryDriver):
 
 
 class Opened:
-    """The drivers of one test; looking past them waits until they have nothing left to do."""
+    """The drivers of one test; looking past them waits until every member has what it missed."""
 
     def __init__(self, make, kind=RedundantDriver) -> None:
         self._make = make
@@ -38,13 +39,13 @@ class Opened:
         self.drivers: list[RedundantDriver] = []
 
     def open(self) -> Driver:
-        self.drivers.append(self._kind(self._make()))
+        self.drivers.append(self._kind(self._make(), clock=hurried))
         return self.drivers[-1]
 
     def after(self, look):
         async def run(*args):
             for driver in self.drivers:
-                await driver.settled()
+                await caught_up(driver)
             return await look(*args)
 
         return run
