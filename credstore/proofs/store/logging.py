@@ -19,7 +19,7 @@ from credstore.errors import (
 from credstore.model import StorageItem
 from credstore.proofs.format.bundle import LARGEST_BUNDLE, Bundle, encode_bundle, parse_bundle
 from credstore.proofs.format.dsse import Envelope, encode_envelope, parse_envelope
-from credstore.proofs.format.errors import LogInclusionError, LogPendingError, ProofError
+from credstore.proofs.format.errors import LogError, LogInclusionError, LogPendingError, ProofError
 from credstore.proofs.format.logged import Logged, LogPart, StatementLog, bind_logged
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import VerifiedProof
@@ -48,17 +48,24 @@ class StoreLogger:
         One that only cannot be reached now refuses nothing: what is signed meanwhile is logged later.
 
         Raises:
-            LogError: It has a different key or name, forked, was restored, or is not there.
-            StorageError: It cannot be read, and retrying does not help.
+            LogError: It has a different key or name, forked, was restored, is not there, or cannot be read.
         """
         if not self.log.writes:
             return
         try:
             await self.log.ready()
-        except StorageError as error:
+        except LogError as error:
             if not error.retryable:
                 error.applied = "no"
                 raise
+        except StorageError as error:
+            if not error.retryable:
+                place = "" if error.key is None else f" ({error.key})"
+                raise LogError(
+                    f"nothing was signed, as its log{place} cannot be used: {error.message}",
+                    key=error.key,
+                    applied="no",
+                ) from error
 
     async def issued(self, proof: Proof, *, repeated: bool) -> Proof:
         """Log a proof that is stored; returns it with where it is in the log.

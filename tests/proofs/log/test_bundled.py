@@ -602,6 +602,22 @@ def test_a_run_that_was_overwritten_is_found_and_written_again(damage, entries):
     run(test)
 
 
+def test_extending_by_nothing_leaves_the_runs_as_they_are():
+    async def main():
+        shop = Shop()
+        _, tiles = await filled(shop, [64, 7])
+
+        def runs():
+            return {key: each.data for key, each in shop.objects.by_key.items() if "/index/" in key}
+
+        before = runs()
+        assert any(key.endswith("000064-000000000000071") for key in before)
+        await LogIndex(LogObjects(shop.provider(), PREFIX), block=16, largest_span=16 * 256).extend(tiles)
+        assert runs() == before
+
+    asyncio.run(main())
+
+
 def test_a_run_of_what_the_log_does_not_have_is_found():
     async def test(stand, store):
         proof = await store.issue(b"one")

@@ -22,6 +22,7 @@ from credstore.proofs import (
     IssueRequest,
     LocalSigner,
     LogEntryError,
+    LogError,
     LogForkError,
     LogInclusionError,
     LogPart,
@@ -530,6 +531,24 @@ def test_the_policy_has_to_have_the_key_that_writes():
     wrong = sole_policy(LocalNoteSigner(ORIGIN, bytes(32)).key.encode())
     with pytest.raises(StorageConfigurationError, match="has another key for the log"):
         ProofLog(wrong, sequencer=Shop().open())
+
+
+def test_nothing_is_signed_for_a_log_that_may_not_be_read():
+    async def test(stand, store):
+        keys = sorted(stand.shop.objects.by_key)
+        async with stand.open() as other:
+            other.sequencer.driver.get = denied
+            with pytest.raises(
+                LogError, match=r"nothing was signed.*\(log/v1/checkpoint\).*not yours"
+            ) as caught:
+                await other.issue(ASSET)
+            assert (caught.value.applied, caught.value.retryable) == ("no", False)
+        assert sorted(stand.shop.objects.by_key) == keys
+
+    async def denied(key, options=None):
+        raise StorageAccessDeniedError("not yours", key=key)
+
+    run(test)
 
 
 def test_a_log_that_cannot_be_reached_stops_no_proof():
