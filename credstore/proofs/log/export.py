@@ -33,8 +33,9 @@ def read_copy(folder: str | Path) -> Fetch:
 async def export_log(client: LogClient, folder: str | Path, *, only_new: bool = False) -> int:
     """Copy a log into a folder; the checkpoint comes last, so that it never names what is not there.
 
-    What an earlier copy has left is kept and continued. Unless only new tiles are wanted, full tiles that are
-    there are read again from the log, and written only where they differ.
+    What an earlier copy has left is kept and continued: a log that does not continue it never replaces it.
+    Unless only new tiles are wanted, full tiles that are there are read again from the log, and written only
+    where they differ.
 
     Args:
         client: Of the log.
@@ -53,7 +54,8 @@ async def export_log(client: LogClient, folder: str | Path, *, only_new: bool = 
     found = await client.checkpoint()
     tiles = await client.tiles()
     root = Path(folder)
-    done = await _copied(client, found.signed, tiles, root) if only_new else 0
+    copied = await _copied(client, found.signed, tiles, root)
+    done = copied if only_new else 0
     for level in levels_of(tiles.size):
         first = (done >> (TILE_HEIGHT * max(level, 0))) // FULL
         for tile in tiles_of(tiles.size, level, first):

@@ -95,7 +95,8 @@ class Sequencing:
 
         Raises:
             StorageAlreadyExistsError: There is a log already.
-            LogRollbackError: This machine remembers a log of this name.
+            LogRollbackError: This machine remembers a log of this name, or the store has a checkpoint of it.
+            CheckpointError: The store has another log's checkpoint.
             StorageError: The store failed.
         """
         self.objects.check()
@@ -104,6 +105,13 @@ class Sequencing:
             raise LogRollbackError(
                 f"this machine remembers the log {self.origin!r} at size {self.last.size}; a log of the same "
                 "name that starts again would contradict it"
+            )
+        published = await self.published()
+        if published is not None and await self.objects.find(LOCK) is None:
+            raise LogRollbackError(
+                f"the log {self.origin!r} is published at size {published.checkpoint.size}, but its lock is "
+                "not there; a log that starts again would contradict what was published",
+                key=CHECKPOINT,
             )
         lock = Lock(self.origin, 0, EMPTY_ROOT, (0, EMPTY_ROOT), NO_STAGING)
         note = await sign_text(lock.text, [self.signer], self.clock())

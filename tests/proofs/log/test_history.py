@@ -113,7 +113,8 @@ def test_a_copy_fetches_what_is_new(tmp_path):
     asyncio.run(main())
 
 
-def test_a_log_that_does_not_continue_its_copy_is_a_fork(tmp_path):
+@pytest.mark.parametrize("only_new", [True, False])
+def test_a_log_that_does_not_continue_its_copy_is_a_fork(tmp_path, only_new):
     async def main():
         shop = Shop()
         async with await made(shop) as log:
@@ -124,8 +125,27 @@ def test_a_log_that_does_not_continue_its_copy_is_a_fork(tmp_path):
         async with await made(other) as log:
             await log.append([b"other %d" % number for number in range(20)])
         with pytest.raises(LogForkError) as caught:
-            await export_log(reader(other), tmp_path, only_new=True)
+            await export_log(reader(other), tmp_path, only_new=only_new)
         assert caught.value.note_a == (tmp_path / "checkpoint").read_bytes()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("only_new", [True, False])
+def test_an_older_state_of_a_log_never_replaces_its_copy(tmp_path, only_new):
+    async def main():
+        shop = Shop()
+        async with await made(shop) as log:
+            await log.append([b"%d" % number for number in range(10)])
+            older = dict(shop.objects.by_key)
+            await log.append([b"%d" % number for number in range(10, 20)])
+            await export_log(reader(shop), tmp_path)
+            copied = (tmp_path / "checkpoint").read_bytes()
+            shop.objects.by_key.clear()
+            shop.objects.by_key.update(older)
+            with pytest.raises(LogForkError):
+                await export_log(reader(shop), tmp_path, only_new=only_new)
+        assert (tmp_path / "checkpoint").read_bytes() == copied
 
     asyncio.run(main())
 

@@ -228,6 +228,20 @@ def test_a_log_starts_by_its_creation_only():
     asyncio.run(main())
 
 
+def test_a_log_whose_lock_was_removed_is_not_created_again():
+    async def main():
+        shop = Shop()
+        async with await made(shop) as sequencer:
+            await sequencer.append(entries(0, 3))
+        published = shop.objects.by_key.pop(PREFIX + "lock") and shop.checkpoint
+        with pytest.raises(LogRollbackError, match="published at size 3, but its lock is not there"):
+            await made(shop)
+        assert PREFIX + "lock" not in shop.objects.by_key
+        assert shop.checkpoint == published
+
+    asyncio.run(main())
+
+
 def test_the_lock_of_another_log_is_refused():
     async def main():
         shop = Shop()
