@@ -4,6 +4,7 @@ import base64
 import json
 import shutil
 import signal
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -176,6 +177,13 @@ def test_a_copy_is_what_anyone_can_serve_and_read(log: CommandLine, processes: P
     process.send_signal(signal.SIGTERM)
     assert process.wait(timeout=60) == 0
     assert b"GET /checkpoint 200\n" in process.stderr.read()
+
+
+def test_a_server_that_never_answers_is_waited_for_as_long_as_is_said(log: CommandLine) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"http://127.0.0.1:{silent.getsockname()[1]}/log"
+        told = log("--timeout", "0.2s", "log", "check", "--url", url, code=Exit.UNAVAILABLE).err
+    assert "in time (0.2 s)" in told
 
 
 def test_witnesses_over_http(log: CommandLine, processes: Processes, tmp_path: Path) -> None:

@@ -92,7 +92,9 @@ class LogHttp:
             applied = applied if error.sent else "no"
             if error.kind == "timeout":
                 raise StorageTimeoutError(
-                    "the server did not respond in time", key=_shown(url), applied=applied
+                    f"the server did not respond in time ({self._timeout:g} s)",
+                    key=_shown(url),
+                    applied=applied,
                 ) from None
             raise StorageConnectionError(
                 f"no usable response: {error.detail or error.kind}", key=_shown(url), applied=applied

@@ -154,11 +154,11 @@ class OpenedLog:
 
 
 @asynccontextmanager
-async def http() -> AsyncGenerator[LogHttp, None]:
-    """A client that is closed at the end."""
+async def http(timeout: float | None = None) -> AsyncGenerator[LogHttp, None]:  # noqa: ASYNC109 - of a request
+    """A client that is closed at the end, with seconds for one request."""
     from credstore.proofs.log import LogHttp
 
-    async with LogHttp() as client:
+    async with LogHttp() if timeout is None else LogHttp(timeout=timeout) as client:
         yield client
 
 
@@ -191,7 +191,7 @@ def with_log(
     memory = memory_of(memory_folder)
 
     async def work() -> T:
-        async with http() as client:
+        async with http(invocation.timeout) as client:
             if url is not None:
                 reader = LogClient(client.fetch(url), policy=policy, memory=memory)
                 return await action(OpenedLog(reader, client, memory, None))

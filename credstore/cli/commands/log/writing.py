@@ -55,7 +55,7 @@ def _with_sequencer(
     seconds = cosigners(mldsa_key, origin)
 
     async def work() -> T:
-        async with http() as client, open_store(invocation) as provider:
+        async with http(invocation.timeout) as client, open_store(invocation) as provider:
             objects = LogObjects(provider, prefix)
             group = None if policy is None else WitnessGroup(policy, client, memory=memory, objects=objects)
             async with LogSequencer(

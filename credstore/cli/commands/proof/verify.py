@@ -33,7 +33,7 @@ LARGEST_BUNDLE = 4 * 1024 * 1024
 MINUTE, HOUR, DAY = 60, 3600, 86400
 UNCHECKED = {
     "asset": "the asset: give --asset FILE to compare its bytes",
-    "log": "the proof of a transparency log: give --log-policy FILE",
+    "log": "the proof of a transparency log: give --log-policy FILE of that log",
     "consistency": "whether the log still continues that state: credstore log monitor looks",
     "timestamps": "timestamps: give --timestamp-roots FILE of each authority that counts",
 }
@@ -115,7 +115,9 @@ def _rows(report: BundleReport, asset: str | None) -> list[tuple[str, str]]:
     by = {"issuer": "its issuer", "rfc3161": "a timestamping authority", "witness": "witnesses of a log"}
     checked = ["signature", "key and issuer trusted", "id and form"]
     checked += [] if asset is None else [f"{asset} is the asset, byte for byte"]
-    checked += [] if report.logged is None else ["in the log, by its checkpoint and witnesses"]
+    if report.logged is not None:
+        by_whom = "its checkpoint and witnesses" if report.logged.witnesses else "its checkpoint; no witness"
+        checked.append(f"in the log, by {by_whom}")
     checked += ["EXPIRED, as allowed" if expired else "not expired", "no revocation in the bundle"]
     return [
         ("verified", "yes"),
