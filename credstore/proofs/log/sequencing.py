@@ -26,7 +26,7 @@ from credstore.proofs.log.indexing import LogIndex
 from credstore.proofs.log.lock import NO_STAGING, Lock, open_lock, staging_name
 from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import EMPTY_ROOT
-from credstore.proofs.log.note import LARGEST_NOTE, Note, NoteSigner
+from credstore.proofs.log.note import LARGEST_NOTE, Note, NoteSigner, VerifierKey
 from credstore.proofs.log.objects import CHECKPOINT, LOCK, STAGING, Found, LogObjects
 from credstore.proofs.log.reading import LogTiles
 from credstore.proofs.log.staging import LARGEST_STAGING, encode_staging, open_staging
@@ -74,6 +74,8 @@ class Sequencing:
         cosign: Collects cosignatures before a checkpoint is published, or None.
         index: Makes entries found, before they are acknowledged, or None.
         last: The largest state this process has seen, as size and root.
+        read: The state that this machine remembers as a reader, or None.
+        recalled: Whether what this machine remembers was looked at.
     """
 
     objects: LogObjects
@@ -84,6 +86,8 @@ class Sequencing:
     cosign: Cosign | None = None
     index: LogIndex | None = None
     last: Lock | None = None
+    read: Checkpoint | None = None
+    recalled: bool = False
 
     @property
     def origin(self) -> str:
@@ -101,9 +105,10 @@ class Sequencing:
         """
         self.objects.check()
         await self._recall()
-        if self.last is not None and self.last.size:
+        known = max((each.size for each in (self.last, self.read) if each is not None), default=0)
+        if known:
             raise LogRollbackError(
-                f"this machine remembers the log {self.origin!r} at size {self.last.size}; a log of the same "
+                f"this machine remembers the log {self.origin!r} at size {known}; a log of the same "
                 "name that starts again would contradict it"
             )
         published = await self.published()
@@ -127,6 +132,7 @@ class Sequencing:
             CheckpointError: Lock or checkpoint are not signed by this log.
             StorageError: The store failed.
         """
+        await self._recall()  # Before the store, which others may move on meanwhile.
         for _ in range(TRIES):
             # In this order, as a checkpoint is never ahead of its lock.
             published = await self.published()
@@ -192,10 +198,12 @@ class Sequencing:
         data = await self.objects.fetch(CHECKPOINT, LARGEST_NOTE)
         return None if data is None else self._opened(data)
 
+    def _keys(self) -> list[VerifierKey]:
+        return [self.signer.key, *(each.key for each in self.cosigners)]
+
     def _opened(self, data: bytes) -> SignedCheckpoint:
-        keys = [self.signer.key, *(each.key for each in self.cosigners)]
         try:
-            return open_checkpoint(data, keys)
+            return open_checkpoint(data, self._keys())
         except CheckpointError as error:
             raise self._not_ours(error, CHECKPOINT) from error
 
@@ -222,19 +230,27 @@ class Sequencing:
         return Growth(await tiles.edge_with_entries(), NOTHING)
 
     async def _recall(self) -> None:
-        if self.last is None and self.memory is not None:
-            data = await self.memory.load(self.origin, "sequencer")
-            self.last = None if data is None else open_lock(data, self.signer.key)
+        if self.memory is None or self.recalled:
+            return
+        data = await self.memory.load(self.origin, "sequencer")
+        if data is not None and self.last is None:
+            self.last = open_lock(data, self.signer.key)
+        data = await self.memory.load(self.origin, "client")
+        if data is not None:
+            what = f"what {self.memory.folder} remembers of the log"
+            self.read = open_checkpoint(data, self._keys(), what=what).checkpoint
+        self.recalled = True
 
     async def _check_known(self, state: State) -> None:
         """Refuse a state that does not continue what is known, and remember it otherwise."""
-        await self._recall()
-        lock, known = state.lock, self.last
-        if known is not None and not await self._has(state, known.size, known.root):
-            raise LogRollbackError(
-                f"the log is known at size {known.size}, but the store has it at size {lock.size}, which "
-                "does not continue that, as after restoring a backup"
-            )
+        lock = state.lock
+        for known in (self.last, self.read):
+            if known is not None and not await self._has(state, known.size, known.root):
+                raise LogRollbackError(
+                    f"the log is known at size {known.size}, but the store has it at size {lock.size}, which "
+                    "does not continue that, as after restoring a backup"
+                )
+        self.read = None  # This state continues it, and is known from now on.
         await self._remember(lock)
 
     async def _remember(self, lock: Lock) -> None:

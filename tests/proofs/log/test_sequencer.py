@@ -517,6 +517,29 @@ def test_a_machine_that_remembers_refuses_a_restored_bucket(tmp_path):
     asyncio.run(main())
 
 
+def test_a_machine_that_remembers_as_a_reader_writes_to_no_restored_bucket(tmp_path):
+    async def main():
+        shop = Shop()
+        memory = LogMemory(tmp_path / "memory")
+        async with await made(shop) as sequencer:
+            await sequencer.append(entries(0, 10))
+            kept = shop.copy()
+            await sequencer.append(entries(10, 20))
+            await memory.save(ORIGIN, shop.objects.by_key[f"{PREFIX}checkpoint"].data)
+        shop.objects.by_key.clear()
+        for stored in kept.by_key.values():
+            shop.objects.put(stored)
+        before = shop.checkpoint
+        with pytest.raises(LogRollbackError, match="known at size 20"):
+            await shop.open(memory=memory).append(entries(20, 21))
+        assert shop.checkpoint == before
+        shop.objects.by_key.clear()
+        with pytest.raises(LogRollbackError, match="at size 20"):
+            await shop.open(memory=memory).create()
+
+    asyncio.run(main())
+
+
 def test_a_checkpoint_ahead_of_its_lock_is_refused():
     async def main():
         shop = Shop()
