@@ -32,7 +32,7 @@ def planted(name):
         return await swap(self, path, data, etag)
 
     async def publish_plainly(self, state):
-        note = await self._signed(_checkpoint(self, state), state)
+        note = await self._signed(_checkpoint(self, state), state, await self.published())
         await _plain_swap(self.objects, CHECKPOINT, note.encode(), None)
 
     async def believe(self, state, before, entries):

@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import AsyncIterator
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -16,6 +17,15 @@ def make_driver(root, **settings) -> LocalDriver:
     clock = {"clock": settings.pop("clock")} if "clock" in settings else {}
     config = LocalConfig(path=str(root), **settings)
     return LocalDriver(config, threads=threads, **clock)
+
+
+def open_files() -> dict[str, Path]:
+    """What this process has open, by descriptor, but for what its monitors look at: Dask's reads `/proc` at any time."""
+    found: dict[str, Path] = {}
+    for link in Path("/proc/self/fd").iterdir():
+        with suppress(FileNotFoundError):  # Closed meanwhile, by another thread.
+            found[link.name] = link.readlink()
+    return {fd: path for fd, path in found.items() if not path.is_relative_to("/proc")}
 
 
 def put_request(key: str, data: bytes, precondition: Precondition = OVERWRITE, **fields) -> PutRequest:

@@ -4,14 +4,13 @@ import asyncio
 import errno
 import os
 import threading
-from pathlib import Path
 
 import pytest
 
 from credstore.driver import CREATE, OVERWRITE
 from credstore.errors import ErrorCode, StorageError, StorageUnavailableError
 
-from .support import StreamBody, leftovers, make_driver, put_request, read_pair
+from .support import StreamBody, leftovers, make_driver, open_files, put_request, read_pair
 
 NEW = b"new" * 9
 
@@ -123,12 +122,8 @@ def test_a_refusal_of_what_was_done_before_is_no_failure(tmp_path, monkeypatch, 
     assert leftovers(tmp_path) == []
 
 
-def count_open_files():
-    return len(list(Path("/proc/self/fd").iterdir()))
-
-
 def test_closing_lets_go_of_everything_whatever_the_system_answers(tmp_path, monkeypatch):
-    opened = count_open_files()
+    opened = open_files()
 
     async def run():
         driver = make_driver(tmp_path, threads=1)
@@ -147,4 +142,4 @@ def test_closing_lets_go_of_everything_whatever_the_system_answers(tmp_path, mon
             await driver.aclose()
 
     asyncio.run(run())
-    assert count_open_files() == opened
+    assert open_files() == opened

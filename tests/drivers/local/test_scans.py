@@ -2,7 +2,6 @@
 
 import asyncio
 import os
-from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -13,7 +12,7 @@ from credstore.drivers.local.listing import Asked
 from credstore.drivers.local.scans import Scans
 from credstore.drivers.local.snapshots import Spool
 from credstore.testing.harness import names
-from tests.drivers.local.support import list_keys, make_driver, put_request
+from tests.drivers.local.support import list_keys, make_driver, open_files, put_request
 
 SEGMENTS = st.one_of(
     st.sampled_from(
@@ -37,11 +36,6 @@ SEGMENTS = st.one_of(
     st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_characters="/"), max_size=3),
 )
 KEYS = st.sets(st.lists(SEGMENTS, min_size=1, max_size=4).map("/".join).filter(bool), min_size=1, max_size=25)
-
-
-def open_files():
-    links = Path("/proc/self/fd").iterdir()
-    return {link.name: link.readlink() for link in links if link.is_symlink()}
 
 
 def expected(keys, prefix, after, delimiter):
@@ -111,7 +105,9 @@ def test_a_cursor_works_for_another_driver_at_the_cost_of_one_read(tmp_path, mon
                 return found
 
     assert asyncio.run(main()) == [f"{number:02d}" for number in range(50)]
-    assert len(reads) == 3
+    assert (
+        len([place for place in reads if not str(place).startswith("/proc")]) == 3
+    )  # Dask's monitor reads that.
 
 
 def test_what_goes_away_between_pages_is_not_shown_and_what_stays_is(tmp_path):
