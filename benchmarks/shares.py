@@ -116,8 +116,8 @@ def render(found: Found) -> list[str]:
     verbs = [(loop, verb) for loop in found for verb in found[loop]]
     lines = [
         f"CPU of one operation of {SIZE} bytes over HTTP, {AT_ONCE} at once, in microseconds, sampled a thousand "
-        "times a second of the client's CPU, which the sampling itself raises a little. Each layer next to what it "
-        "buys: what a call would be without once nothing is verified, settled or signed.",
+        "times a second of the client's CPU, which the sampling itself raises a little. Each layer is "
+        "next to what it buys.",
         "",
         "| | what it buys | " + " | ".join(f"{verb}, {loop}" for loop, verb in verbs) + " |",
         "|---|---|" + "---|" * len(verbs),

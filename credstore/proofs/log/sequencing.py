@@ -116,7 +116,7 @@ class Sequencing:
             raise LogRollbackError(
                 f"the log {self.origin!r} is published at size {published.checkpoint.size}, but its lock is "
                 "not there; a log that starts again would contradict what was published",
-                key=CHECKPOINT,
+                key=self.objects.prefix + CHECKPOINT,
             )
         lock = Lock(self.origin, 0, EMPTY_ROOT, (0, EMPTY_ROOT), NO_STAGING)
         note = await sign_text(lock.text, [self.signer], self.clock())

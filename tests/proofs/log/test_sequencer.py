@@ -234,8 +234,11 @@ def test_a_log_whose_lock_was_removed_is_not_created_again():
         async with await made(shop) as sequencer:
             await sequencer.append(entries(0, 3))
         published = shop.objects.by_key.pop(PREFIX + "lock") and shop.checkpoint
-        with pytest.raises(LogRollbackError, match="published at size 3, but its lock is not there"):
+        with pytest.raises(
+            LogRollbackError, match="published at size 3, but its lock is not there"
+        ) as caught:
             await made(shop)
+        assert caught.value.key == f"{PREFIX}checkpoint"
         assert PREFIX + "lock" not in shop.objects.by_key
         assert shop.checkpoint == published
 
