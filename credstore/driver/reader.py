@@ -287,4 +287,4 @@ def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
 
 
 known_reader = unchecked(ObjectReader)
-"""The same from a driver of ours, of the types that it has."""
+"""The same without the check of types, for drivers of credstore."""

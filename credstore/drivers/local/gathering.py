@@ -63,7 +63,7 @@ class Gathering:
         try:
             await self._work_off()
         finally:
-            # In the step that found nobody waiting: later, and who comes in between would be left alone.
+            # In the step that found no write waiting: one that came before a later step would be left alone.
             me = asyncio.current_task()
             if me is not None:
                 self._groups.discard(me)
