@@ -16,7 +16,7 @@ from credstore.proofs.log.client import LogClient
 from credstore.proofs.log.merkle import hash_leaf
 from credstore.proofs.log.policy import WitnessedCheckpoint
 from credstore.proofs.log.reading import LogTiles
-from credstore.proofs.log.witnesses import WitnessClient
+from credstore.proofs.log.witnesses import WitnessClient, said_of
 
 PATIENCE = 10.0
 _PAUSE = 0.5
@@ -78,7 +78,7 @@ async def monitor_log(
         try:
             states[witness.name] = await witness.latest(first.signed.checkpoint.origin, keys)
         except StorageError as error:
-            unreachable[witness.name] = error.message
+            unreachable[witness.name] = said_of(witness.name, error)
     # Witnesses cosign before a log publishes, and it may have grown since.
     newest = max([each.checkpoint.size for each in states.values() if each is not None], default=0)
     found = await _grown(client, newest, patience)

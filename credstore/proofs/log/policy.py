@@ -137,6 +137,7 @@ class LogPolicy:
                 f"the quorum {self.quorum!r} is not met for size {signed.checkpoint.size} of "
                 f"{signed.checkpoint.origin!r}; without a cosignature: {', '.join(missing)}",
                 key=what,
+                retryable=False,  # The same note never gets more of them.
             )
         return WitnessedCheckpoint(signed, times, time)
 

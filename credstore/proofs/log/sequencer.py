@@ -139,6 +139,7 @@ class LogSequencer:
         self._worker: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._asked = False
+        self._looked = False
         self._sound = False
         self._closed = False
 
@@ -170,14 +171,17 @@ class LogSequencer:
             await self._ready()
 
     async def check(self) -> None:
-        """Look whether this may write the log that is in the store; nothing is written.
+        """Look whether this may write the log that is in the store; nothing is written there.
 
-        Once it may, that is not looked at again until appending fails.
+        Once it may, that is not looked at again until appending fails. Witnesses are asked until they have
+        cosigned the log's state once: from then on this process remembers itself what the log has to continue.
 
         Raises:
             CheckpointError: The log has another key or name.
-            LogRollbackError: There is no log, or one that is older than what is known: a restored backup.
-            LogForkError: The log contradicts itself.
+            LogRollbackError: There is no log, or one that is older than what is known here or to a witness:
+                a restored backup.
+            LogForkError: The log contradicts itself, or what a witness has cosigned.
+            WitnessQuorumError: Too few witnesses have cosigned its state.
             StorageError: The store failed.
         """
         if self._sound:
@@ -185,10 +189,20 @@ class LogSequencer:
         async with self._turn:
             if self._sound:
                 return
-            state = await self._steps.load()
+            for _ in range(TRIES):
+                state = await self._steps.load()
+                if await self._witnessed(state):
+                    break
+            else:
+                raise LogBusyError("others change the log all the time")
             if self._state is None and self._unclear is None:
                 self._state = state  # So that appending need not read it again.
             self._sound = True
+
+    async def _witnessed(self, state: State) -> bool:
+        """Whether witnesses have cosigned a state, or others before it; False where it is to be loaded again."""
+        self._asked = self._asked or await self._steps.ask_witnesses(state)
+        return self._asked
 
     async def recover(self) -> int:
         """Finish what another process may have left, and return the size of the log.
@@ -365,24 +379,30 @@ class LogSequencer:
 
     async def _ready(self) -> State:
         """The committed state, finished and published."""
-        if self._state is None:
-            state = await self._steps.load()
-            if self._unclear is not None:
-                before, tried = self._unclear
-                if await self._steps.settled(state, before, [each.entry for each in tried]):
-                    self._note(tried, before.lock.size)
-                else:
-                    await self._look_back(before.lock.size, state)
-                self._unclear = None
-            self._state = state
-        state, self._state = self._state, None
-        if not state.published:
-            state = await self._steps.finish(state)
-        if not self._asked:
-            await self._steps.ask_witnesses(state)
-            await self._look_back(0, state)
-            self._asked = True
-        self._state = state
+        for _ in range(TRIES):
+            if self._state is None:
+                self._state = await self._loaded()
+            state, self._state = self._state, None
+            finished = state if state.published else await self._steps.finish(state)
+            if finished is None or not await self._witnessed(finished):
+                continue  # Another sequencer was faster, and its state continues this one.
+            if not self._looked:
+                await self._look_back(0, finished)
+                self._looked = True
+            self._state = finished
+            return finished
+        raise LogBusyError("others were faster again and again", applied="maybe")
+
+    async def _loaded(self) -> State:
+        """The committed state, with what is known of the last commit if that was unclear."""
+        state = await self._steps.load()
+        if self._unclear is not None:
+            before, tried = self._unclear
+            if await self._steps.settled(state, before, [each.entry for each in tried]):
+                self._note(tried, before.lock.size)
+            else:
+                await self._look_back(before.lock.size, state)
+            self._unclear = None
         return state
 
     async def _look_back(self, size: int, state: State) -> None:

@@ -14,6 +14,7 @@ from credstore.errors import (
     StorageConnectionError,
     StorageError,
     StorageInvalidRequestError,
+    StorageRateLimitedError,
     StorageTimeoutError,
     StorageUnavailableError,
     StorageUnsupportedError,
@@ -281,7 +282,7 @@ class Answer:
 
     async def read(self, limit):
         if len(self.body) > limit:
-            raise WireError("broken", sent=True, detail="too long")
+            raise WireError("protocol", sent=True, detail="too long")
         return self.body
 
 
@@ -514,30 +515,30 @@ def status(code, body=b"", content_type="text/plain"):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "why"),
+    ("behaviour", "why", "again"),
     [
-        (broken, "no usable response"),
-        (late, "in time"),
-        (status(400), "malformed"),
-        (status(403), "does not trust"),
-        (status(404), "does not know"),
-        (status(422), "does not continue"),
-        (status(429), "status 429"),
-        (status(500), "status 500"),
-        (status(302), "status 302"),
-        (status(409, b"x\n", "text/x.tlog.size"), "not a size"),
-        (status(409, b"5", "text/x.tlog.size"), "not a size"),
-        (status(409, b"1000\n", "text/x.tlog.size"), "shows nothing that the log has signed"),
-        (status(409, b"0\n", "text/x.tlog.size"), "shows nothing that the log has signed"),
-        (status(409, b"1000\n"), "shows nothing that the log has signed"),
-        (status(200), "1 to 64 signatures|cannot be used"),
-        (status(200, b"\xff\n"), "cannot be used"),
-        (status(200, b"x" * 300_000), "no usable response"),
-        (status(200, NoteSignature("stranger", bytes(4), bytes(72)).encode().encode()), "no known key"),
-        (status(200, NoteSignature(W1.key.name, W1.key.key_id, bytes(72)).encode().encode()), "does not fit"),
+        (broken, "no usable response", True),
+        (late, "in time", True),
+        (status(400), "malformed", False),
+        (status(403), "does not trust", False),
+        (status(404), "does not know", False),
+        (status(422), "does not continue", False),
+        (status(429), "status 429", True),
+        (status(500), "status 500", True),
+        (status(302), "status 302", False),
+        (status(409, b"x\n", "text/x.tlog.size"), "not a size", False),
+        (status(409, b"5", "text/x.tlog.size"), "not a size", False),
+        (status(409, b"1000\n", "text/x.tlog.size"), "shows nothing that the log has signed", False),
+        (status(409, b"0\n", "text/x.tlog.size"), "shows nothing that the log has signed", False),
+        (status(409, b"1000\n"), "shows nothing that the log has signed", False),
+        (status(200), "1 to 64 signatures|cannot be used", False),
+        (status(200, b"\xff\n"), "cannot be used", False),
+        (status(200, b"x" * 300_000), "no usable response", False),
+        (status(200, NoteSignature("stranger", bytes(4), bytes(72)).encode().encode()), "no known key", False),
+        (status(200, NoteSignature(W1.key.name, W1.key.key_id, bytes(72)).encode().encode()), "does not fit", False),
     ],
 )
-def test_a_witness_that_does_not_cosign_stops_the_log_only_without_a_quorum(behaviour, why):
+def test_a_witness_that_does_not_cosign_stops_the_log_only_without_a_quorum(behaviour, why, again):
     async def main():
         opened, tiles = await state(10)
         network = Network(w1=behaviour, w2=new_witness(W2))
@@ -545,11 +546,13 @@ def test_a_witness_that_does_not_cosign_stops_the_log_only_without_a_quorum(beha
         assert len(note.signatures) == 2
         with pytest.raises(WitnessQuorumError, match=f"w1.*({why})") as caught:
             await WitnessGroup(BOTH, LogHttp(Network(w1=behaviour, w2=new_witness(W2)))).cosign(opened, tiles)
-        assert caught.value.retryable
+        assert caught.value.retryable == again
+        assert "the witness 'w1'" not in str(caught.value)
         assert caught.value.applied == "maybe"
         (client,) = WitnessGroup(BOTH, LogHttp(network)).clients[:1]
-        with pytest.raises((WitnessError, StorageConnectionError, StorageTimeoutError)):
+        with pytest.raises((WitnessError, StorageConnectionError, StorageTimeoutError)) as alone:
             await client.add_checkpoint(opened, tiles)
+        assert alone.value.retryable == again
 
     asyncio.run(main())
 
@@ -603,6 +606,46 @@ def test_a_witness_proves_that_the_bucket_was_restored():
             with pytest.raises(LogRollbackError, match="has cosigned its size 20"):
                 await sequencer.append(entries(10, 11))
             assert shop.drivers[-1].writes == []
+
+    asyncio.run(main())
+
+
+def test_a_quorum_that_others_can_still_meet_is_worth_a_retry():
+    async def main():
+        for w1, w2, again in ((status(403), late, True), (status(403), status(404), False)):
+            with pytest.raises(WitnessQuorumError) as caught:
+                await WitnessGroup(WITNESSED, LogHttp(Network(w1=w1, w2=w2))).cosign(*await state(10))
+            assert caught.value.retryable == again
+
+    asyncio.run(main())
+
+
+def test_what_another_sequencer_has_committed_but_not_published_is_no_rollback():
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        started = []
+
+        async def stopping(signed, tiles, published):
+            """Of the other one, which ends after the witness has cosigned its size."""
+            note = await WitnessGroup(WITNESSED, LogHttp(network)).cosign(signed, tiles, published)
+            if signed.checkpoint.size == 12:
+                raise StorageConnectionError("stopped")
+            return note
+
+        async def overtaken(signed, tiles, published):
+            if signed.checkpoint.size == 11 and not started:
+                started.append(True)
+                async with shop.open(cosign=stopping) as other:
+                    with pytest.raises(StorageConnectionError, match="stopped"):
+                        await other.append(entries(11, 12))
+                assert shop.checkpoint.size == 11
+            return await WitnessGroup(WITNESSED, LogHttp(network)).cosign(signed, tiles, published)
+
+        async with shop.open(cosign=overtaken) as log:
+            assert await log.append(entries(10, 11)) == [10]
+        assert shop.checkpoint.size == 12
+        await shop.invariant({b"entry 10": 10, b"entry 11": 11})
 
     asyncio.run(main())
 
@@ -661,6 +704,7 @@ def test_files_over_http():
                 "/log/gone": Answer(410),
                 "/log/denied": Answer(403),
                 "/log/down": Answer(503),
+                "/log/busy": Answer(429),
             }.get(request.url.removeprefix("http://w1.example"), Answer(404))
 
         async with LogHttp(Network(w1=respond)) as http:
@@ -671,10 +715,15 @@ def test_files_over_http():
             with pytest.raises(StorageUnavailableError) as caught:
                 await fetch("down", 10)
             assert caught.value.status_code == 503
-            with pytest.raises(StorageError):
+            with pytest.raises(StorageError, match="status 403") as caught:
                 await fetch("denied", 10)
-            with pytest.raises(StorageConnectionError, match="too long"):
+            assert not caught.value.retryable
+            with pytest.raises(StorageRateLimitedError) as caught:
+                await fetch("busy", 10)
+            assert caught.value.retryable
+            with pytest.raises(StorageConnectionError, match=r"\(status 200\): too long") as caught:
                 await fetch("checkpoint", 3)
+            assert not caught.value.retryable
             for url in ("ftp://a", "a", "http://", "http://u:p@a", "http://a b", "http://[", "http://ä"):
                 with pytest.raises(StorageConfigurationError):
                     http.fetch(url)
