@@ -68,7 +68,8 @@ def check_command(
         report = await check_log(log.client)
         if report.problems or log.objects is None:
             return report, IndexReport()
-        return report, await check_index(log.client, log.objects, repair=repair_index)
+        whole = bool(report.whole)
+        return report, await check_index(log.client, log.objects, repair=repair_index, whole=whole)
 
     report, index = with_log(
         invocation,
