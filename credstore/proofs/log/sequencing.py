@@ -235,10 +235,14 @@ class Sequencing:
             return
         data = await self.memory.load(self.origin, "sequencer")
         if data is not None and self.last is None:
-            self.last = open_lock(data, self.signer.key)
+            try:
+                self.last = open_lock(data, self.signer.key)
+            except CheckpointError as error:
+                error.key = str(self.memory.path(self.origin, "sequencer"))
+                raise
         data = await self.memory.load(self.origin, "client")
         if data is not None:
-            what = f"what {self.memory.folder} remembers of the log"
+            what = str(self.memory.path(self.origin))
             self.read = open_checkpoint(data, self._keys(), what=what).checkpoint
         self.recalled = True
 

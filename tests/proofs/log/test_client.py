@@ -1,6 +1,8 @@
 """Readers, witnesses, monitors and checks of a log, each with what it must not believe."""
 
 import asyncio
+import fcntl
+import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -35,6 +37,7 @@ from credstore.proofs.log.checkpoint import Checkpoint, open_checkpoint, sign_te
 from credstore.proofs.log.client import LogClient
 from credstore.proofs.log.fsck import check_log
 from credstore.proofs.log.http import LogHttp
+from credstore.proofs.log.lock import Lock
 from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import hash_leaf
 from credstore.proofs.log.monitor import monitor_log
@@ -859,6 +862,119 @@ def test_a_folder_that_cannot_be_used(tmp_path):
         await memory.save("a", b"note")
         assert await memory.load("a") == b"note"
         assert await memory.load("a", "sequencer") is None
+
+    asyncio.run(main())
+
+
+def test_a_memory_never_remembers_less_and_is_locked_while_it_is_written(tmp_path, monkeypatch):
+    async def main():
+        memory = LogMemory(tmp_path)
+        notes = {size: (await state(size))[0].data for size in (5, 10, 20)}
+        locks = {size: Lock(ORIGIN, size, bytes(32), (0, bytes(32)), "-").text.encode() for size in (5, 10)}
+        for size, kept in ((10, 10), (5, 10), (20, 20), (10, 20)):
+            await memory.save(ORIGIN, notes[size])
+            assert await LogMemory(tmp_path).load(ORIGIN) == notes[kept]
+        for size, kept in ((5, 5), (10, 10), (5, 10)):
+            await memory.save(ORIGIN, locks[size], "sequencer")
+            assert await memory.load(ORIGIN, "sequencer") == locks[kept]
+        # A state of the same size that says something else stays what it was, and the next reader sees the fork.
+        await memory.save(ORIGIN, await signed(20, hash_leaf(b"other")))
+        assert await memory.load(ORIGIN) == notes[20]
+        memory.path(ORIGIN).write_bytes(b"")
+        await memory.save(ORIGIN, notes[5])
+        assert await memory.load(ORIGIN) == notes[5]
+
+        def write(path, data, **options):
+            fd = os.open(tmp_path / ".lock", os.O_RDWR)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(fd)
+            written.append(path)
+
+        written = []
+        monkeypatch.setattr("credstore.proofs.log.memory.write_file", write)
+        await memory.save(ORIGIN, notes[10])
+        assert len(written) == 1
+
+    asyncio.run(main())
+
+
+def test_a_log_that_another_process_reads_while_it_grows_has_not_gone_back(tmp_path):
+    async def main():
+        shop = await filled(10)
+        before = shop.copy()
+        async with shop.open() as sequencer:
+            await sequencer.append(entries(10, 20))
+        memory, now = LogMemory(tmp_path), fetching(shop)
+
+        async def slow(path, most):
+            """Another process reads and remembers the log while this response is on its way."""
+            if path != "checkpoint":
+                return await now(path, most)
+            await reader(shop, memory=memory).checkpoint()
+            return before.by_key[PREFIX + path].data
+
+        client = LogClient(slow, policy=POLICY, memory=memory)
+        assert (await client.checkpoint()).signed.checkpoint.size == 10
+        # What is remembered is the larger state still, so this is one that went back.
+        with pytest.raises(LogForkError, match="at size 20, and now shows size 10"):
+            await LogClient(slow, policy=POLICY, memory=memory).checkpoint()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_two_calls_of_one_client_may_see_different_states_that_continue_each_other(sound):
+    async def main():
+        shop = await filled(10)
+        before = shop.copy()
+        async with shop.open() as sequencer:
+            await sequencer.append(entries(10, 20))
+        old = before.by_key[f"{PREFIX}checkpoint"].data if sound else await signed(10, hash_leaf(b"other"))
+        now, waiting, asked = fetching(shop), asyncio.Event(), []
+
+        async def fetch(path, most):
+            if path == "checkpoint":
+                asked.append(path)
+                if len(asked) == 1:
+                    await waiting.wait()
+                    return old
+            return await now(path, most)
+
+        client = LogClient(fetch, policy=POLICY)
+        slow = asyncio.create_task(client.checkpoint())
+        await asyncio.sleep(0)
+        assert (await client.checkpoint()).signed.checkpoint.size == 20
+        waiting.set()
+        if sound:
+            assert (await slow).signed.checkpoint.size == 10
+        else:
+            with pytest.raises(LogForkError, match="shows size 10, which its size 20 does not continue"):
+                await slow
+        assert (await client.tiles()).size == 20
+        verify_log_proof(await client.prove(15), entry=b"entry 15", policy=POLICY)
+
+    asyncio.run(main())
+
+
+def test_a_memory_that_is_damaged_is_named(tmp_path):
+    async def main():
+        shop = await filled(10)
+        memory = LogMemory(tmp_path)
+        await reader(shop, memory=memory).checkpoint()
+        async with shop.open(memory=memory) as sequencer:
+            await sequencer.append(entries(10, 11))
+        for role, read in (
+            ("client", reader(shop, memory=memory).checkpoint),
+            ("sequencer", shop.open(memory=memory).recover),
+        ):
+            path = memory.path(ORIGIN, role)
+            kept = path.read_bytes()
+            path.write_bytes(kept[:-9])
+            with pytest.raises(CheckpointError) as caught:
+                await read()
+            assert caught.value.key == str(path)
+            path.write_bytes(kept)
 
     asyncio.run(main())
 
