@@ -147,7 +147,7 @@ class BundledLog(ProofLog):
 
 
 class _Seen:
-    """The ids so far, in two bytes for each of the log's entries: it may call a new one known, never the reverse.
+    """The ids so far, in two bytes for each entry of the log: it may call a new one known, never the reverse.
 
     Few new ones are, about 3 of 1,000, so that looking these up costs little.
     """

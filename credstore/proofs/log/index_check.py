@@ -15,6 +15,7 @@ from hashlib import blake2b
 from credstore.arguments import typed
 from credstore.concurrency import in_thread
 from credstore.errors import StorageObjectNotFoundError
+from credstore.proofs.format.errors import LogTileError
 from credstore.proofs.log.client import LogClient
 from credstore.proofs.log.entry import is_whole
 from credstore.proofs.log.index_runs import (
@@ -173,6 +174,8 @@ async def _wrong(objects: LogObjects, run: Run, expected: _Sum, key: bytes) -> s
             data = await objects.part(run.path, at, min(run.size, at + step))
         except StorageObjectNotFoundError:
             return None
+        except LogTileError as error:
+            return error.message
         rows = await in_thread(split_rows, data)
         if rows != sorted(rows) or rows[:1] < [before]:
             return "its rows are not sorted, so that a search misses some"

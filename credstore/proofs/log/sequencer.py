@@ -174,7 +174,7 @@ class LogSequencer:
         """Look whether this may write the log that is in the store; nothing is written there.
 
         Once it may, that is not looked at again until appending fails. Witnesses are asked until they have
-        cosigned the log's state once: from then on this process remembers itself what the log has to continue.
+        cosigned the log's state once: from then on this process itself remembers what it has to continue.
 
         Raises:
             CheckpointError: The log has another key or name.
@@ -200,7 +200,7 @@ class LogSequencer:
             self._sound = True
 
     async def _witnessed(self, state: State) -> bool:
-        """Whether witnesses have cosigned a state, or others before it; False where it is to be loaded again."""
+        """Whether witnesses have cosigned a state, or one before it; False where it is to be loaded again."""
         self._asked = self._asked or await self._steps.ask_witnesses(state)
         return self._asked
 

@@ -17,6 +17,7 @@ from credstore.model import NOTHING
 from credstore.proofs.format.errors import (
     CheckpointError,
     LogBusyError,
+    LogError,
     LogForkError,
     LogRollbackError,
     LogTileError,
@@ -31,7 +32,7 @@ from credstore.proofs.log.note import LARGEST_NOTE, Note, NoteSigner, VerifierKe
 from credstore.proofs.log.objects import CHECKPOINT, LOCK, STAGING, Found, LogObjects
 from credstore.proofs.log.reading import LogTiles
 from credstore.proofs.log.staging import LARGEST_STAGING, encode_staging, open_staging
-from credstore.proofs.log.tiles import Edge, Growth, grow
+from credstore.proofs.log.tiles import LARGEST_BUNDLE, Edge, Growth, grow
 
 AT_ONCE = 16
 """Tiles that are written at once."""
@@ -129,7 +130,7 @@ class Sequencing:
         Raises:
             LogRollbackError: There is no log, or not the one, or an older state of the one, that is known.
             LogForkError: The checkpoint contradicts the lock.
-            LogTileError: Tiles of the committed state are missing or wrong.
+            LogTileError: A tile of the committed state is damaged or was replaced.
             CheckpointError: Lock or checkpoint are not signed by this log.
             StorageError: The store failed.
         """
@@ -147,6 +148,12 @@ class Sequencing:
             except LogTileError as error:
                 if (await self._lock()).data != found.data:
                     continue  # Another one is at work: what was staged is at its paths meanwhile.
+                if await self._is_there(error.key):
+                    error.message = (
+                        f"{error.message}; the tile is damaged or was replaced, and a verified copy of the "
+                        "log, as credstore log export makes it, has the right one"
+                    )
+                    raise
                 raise LogRollbackError(
                     f"the lock of the log is at size {lock.size}, but the tiles of that state are neither "
                     f"complete nor staged, as after restoring a backup: {error.message}",
@@ -165,6 +172,15 @@ class Sequencing:
                 )
             return state
         raise LogBusyError("others change the log all the time")
+
+    async def _is_there(self, path: str | None) -> bool:
+        """Whether a tile that cannot be used is not just missing."""
+        if path is None or not path.startswith("tile/"):
+            return False
+        try:
+            return await self.objects.fetch(path, LARGEST_BUNDLE) is not None
+        except LogError:
+            return True
 
     def _opened_lock(self, data: bytes) -> Lock:
         try:
@@ -403,7 +419,9 @@ class Sequencing:
                 await self.cosign(published, self.tiles(state), None)
             else:
                 # Committed, so that whoever finishes it signs the same.
-                await self._signed(Checkpoint(self.origin, state.lock.size, state.lock.root), state, published)
+                await self._signed(
+                    Checkpoint(self.origin, state.lock.size, state.lock.root), state, published
+                )
         except (LogRollbackError, WitnessQuorumError):
             if not await self._is_overtaken(state.lock.size):
                 raise

@@ -582,7 +582,7 @@ def test_a_run_of_a_later_state_is_used_once_that_is_read(monkeypatch):
         await index.aclose()
         await index.merge(300)
         monkeypatch.setattr("credstore.proofs.log.indexing.LARGEST_GAP", 0)
-        with pytest.raises(LogTileError, match="lacks 40 entries; .* --repair-index"):
+        with pytest.raises(LogTileError, match=r"lacks 40 entries; .* --repair-index"):
             await index.find(key_of_asset(digest(5)), old)
         asked = []
 
