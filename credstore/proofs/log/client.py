@@ -44,6 +44,11 @@ class LogClient:
         self._last: SignedCheckpoint | None = None
         self._tiles: LogTiles | None = None
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the last state outlives this object."""
+        return self._memory is not None
+
     async def checkpoint(self) -> WitnessedCheckpoint:
         """The state of the log now, verified to continue the last one that was seen.
 
@@ -209,4 +214,3 @@ class LogClient:
         except LogInclusionError as error:
             raise StorageError(f"a proof that was just made does not verify: {error.message}") from error
         return proof
-

@@ -158,6 +158,11 @@ class LogPolicy:
             raise CheckpointError(f"a cosignature cannot be used: {error}") from None
         return {names[each.key]: _instant(each.time) for each in found if each.key in names}
 
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether a checkpoint needs cosignatures to count, which say since when it was seen."""
+        return self.quorum != NONE
+
     def is_met(self, names: Sequence[str]) -> bool:
         """Whether cosignatures of these witnesses are enough."""
         return self.quorum == NONE or self._met(self.quorum, dict.fromkeys(names))[0]

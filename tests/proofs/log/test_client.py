@@ -537,8 +537,16 @@ def status(code, body=b"", content_type="text/plain"):
         (status(200), "1 to 64 signatures|cannot be used", False),
         (status(200, b"\xff\n"), "cannot be used", False),
         (status(200, b"x" * 300_000), "no usable response", False),
-        (status(200, NoteSignature("stranger", bytes(4), bytes(72)).encode().encode()), "no known key", False),
-        (status(200, NoteSignature(W1.key.name, W1.key.key_id, bytes(72)).encode().encode()), "does not fit", False),
+        (
+            status(200, NoteSignature("stranger", bytes(4), bytes(72)).encode().encode()),
+            "no known key",
+            False,
+        ),
+        (
+            status(200, NoteSignature(W1.key.name, W1.key.key_id, bytes(72)).encode().encode()),
+            "does not fit",
+            False,
+        ),
     ],
 )
 def test_a_witness_that_does_not_cosign_stops_the_log_only_without_a_quorum(behaviour, why, again):
@@ -804,7 +812,7 @@ def test_a_monitor_finds_what_is_wrong(tmp_path):
         report = await watch(shop, network, now=late_now, max_age=timedelta(hours=1), expected=[b"missing"])
         assert [each.split(":")[0] for each in report.problems] == [
             "the log stalls",
-            "1 expected entries are not in the log",
+            "1 expected entry is not in the log",
         ]
         # The witness has seen more than is shown here.
         assert (await ask(w1, 10, 20)).status == 200
@@ -831,6 +839,54 @@ def test_a_monitor_finds_what_is_wrong(tmp_path):
 
         network.hosts.update(w1=rubbish)
         assert "not signed as it has to be" in (await watch(shop, network)).unreachable["w1"]
+
+    asyncio.run(main())
+
+
+def test_a_monitor_keeps_the_notes_of_what_is_hidden_from_it(tmp_path):
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        await ask(network.hosts["w1"], 10, 20)
+        group = WitnessGroup(WITNESSED, LogHttp(network))
+        client = reader(shop, WITNESSED, memory=LogMemory(tmp_path))
+        report = await monitor_log(client, group.clients, now=NOW, patience=0)
+        assert "has cosigned size 20; both notes are in" in report.problems[0]
+        (evidence,) = (tmp_path / "forks").iterdir()
+        assert [f"{ORIGIN}\n{size}\n" in evidence.read_text() for size in (10, 20)] == [True, True]
+
+    asyncio.run(main())
+
+
+def test_a_monitor_says_what_witnesses_have_seen_of_a_log_that_went_back(tmp_path):
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        old = shop.objects.by_key[f"{PREFIX}checkpoint"].data
+        async with shop.open(cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign) as log:
+            await log.append(entries(10, 20))
+        memory = LogMemory(tmp_path)
+        await reader(shop, WITNESSED, memory=memory).checkpoint()
+        overwrite(shop, "checkpoint", old)
+        group = WitnessGroup(WITNESSED, LogHttp(network))
+        with pytest.raises(
+            LogForkError, match=r"now shows size 10.*'w1' has cosigned size 20; .*'w2': no usable"
+        ):
+            await monitor_log(reader(shop, WITNESSED, memory=memory), group.clients, now=NOW)
+
+    asyncio.run(main())
+
+
+def test_a_monitor_says_whether_it_has_compared_anything(tmp_path):
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        assert (await watch(shop, network)).compared
+        assert not (await monitor_log(reader(shop), [], now=NOW)).compared
+        client = reader(shop, memory=LogMemory(tmp_path))
+        assert (await monitor_log(client, [], now=NOW)).compared
+        network.hosts["w1"] = broken
+        assert not (await watch(shop, network)).compared
 
     asyncio.run(main())
 
