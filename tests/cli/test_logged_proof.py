@@ -176,6 +176,57 @@ def test_proofs_that_are_the_entries_of_the_log(
     log("log", "check", "--log", "x", "--url", "http://127.0.0.1:1", "--repair-index", code=Exit.USAGE)
 
 
+def test_statements_are_appended_whole_to_a_log_of_whole_proofs(log: CommandLine) -> None:
+    issue(log, "--log", "--bundled")
+    second = issue(log)
+    log("proof", "export", second, "-o", "second.json")
+    assert "without --bundled only digests" in log("log", "append", "second.json").err
+    log("proof", "get", second, "--bundled")  # From its object, which is the one that the log has digests of.
+    third = issue(log)
+    log("proof", "export", third, "-o", "third.json")
+    ended = log("log", "append", "third.json", "--bundled")
+    assert (ended.out, ended.err) == ("2  third.json\n", "")
+    assert third in log("proof", "get", third, "--bundled").out
+    assert third in log("proof", "find", "photo.jpg", "--bundled").out
+    large = issue(log, "--claims", json.dumps({"text": "x" * 20_000}))
+    log("proof", "export", large, "-o", "large.json")
+    assert (
+        "large.json: more than 16 KiB" in log("log", "append", "large.json", "--bundled", code=Exit.USAGE).err
+    )
+
+
+def test_proofs_that_only_the_log_has_are_hinted_at(log: CommandLine) -> None:
+    plain = issue(log)
+    assert log("proof", "find", "photo.jpg").err == ""
+    entry = issue(log, "--log", "--bundled")
+    for ask in (("find", "photo.jpg"), ("list",), ("history", "--asset", "photo.jpg")):
+        ended = log("proof", *ask)
+        assert plain in ended.out
+        assert entry not in ended.out
+        assert "--bundled shows those" in ended.err
+        assert "--bundled" not in log("proof", *ask, "--bundled").err
+        assert "--bundled" not in log("proof", *ask, "--json").err
+    assert "--bundled shows those" in log("proof", "get", entry, code=Exit.NOT_FOUND).err
+    assert entry in log("proof", "history", "--asset", "photo.jpg", "--bundled", "--log-prefix", "log/v1/", "--log-policy", "policy", "--log-memory", "m").out  # fmt: skip
+
+
+def test_options_of_a_log_that_would_have_no_effect_are_refused(
+    log: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof_id = issue(log)
+    for ask in (("get", proof_id), ("find", "photo.jpg"), ("list",)):
+        told = log("proof", *ask, "--log-memory", "memory", code=Exit.USAGE).err
+        assert "--log-memory has no effect without --bundled" in told
+    for option in ("--log-key", "--log-origin", "--log-mldsa-key", "--log-memory"):
+        told = log("proof", "issue", "photo.jpg", option, "x", code=Exit.USAGE).err
+        assert f"{option} has no effect without --log" in told
+    assert len(log("proof", "list").out.splitlines()) == 1
+    # What the environment says is for whichever command it concerns.
+    monkeypatch.setenv("CREDSTORE_LOG_MEMORY", "memory")
+    log("proof", "get", proof_id)
+    log("proof", "issue", "photo.jpg")
+
+
 def test_the_history_of_a_file(log: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     Path("other.jpg").write_bytes(b"other")
     first = exported(log)
