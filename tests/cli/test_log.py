@@ -280,9 +280,21 @@ def test_a_second_log_of_one_name_in_a_store_is_refused(log: CommandLine) -> Non
 
 
 def test_a_witness_in_the_store_of_its_log_is_warned_of(log: CommandLine, processes: Processes) -> None:
-    log("log", "append")
+    assert "the log has 0 entries; name files" in log("log", "append").err
     log("log", "keygen", "w.pem")
     run = ("log", "witness", "--key", "w.pem", "--name", "w.example", "--port", "0", "--policy", "policy")
+    own = log(
+        "log",
+        "witness",
+        "--key",
+        "log.pem",
+        "--name",
+        "w.example",
+        "--policy",
+        "policy",
+        code=Exit.CONFIGURATION,
+    )
+    assert "the key of the log itself" in own.err
     for store, warned in ((), True), (("--store", Path("elsewhere").absolute().as_uri()), False):
         process = processes.start(*store, *run)
         first = process.stderr.readline()

@@ -1,5 +1,7 @@
 """`credstore proof` with a log: what is signed is logged, verified offline, listed, and caught up with."""
 
+import asyncio
+import hashlib
 import json
 import os
 import shutil
@@ -7,11 +9,15 @@ from pathlib import Path
 
 import pytest
 
+from credstore import LocalConfig, LocalStorageProvider
 from credstore.cli.exits import Exit
+from credstore.proofs.log import LogEntry, LogSequencer, pem_signer
 from credstore.proofs.log.proof_file import parse_log_proof
 from tests.cli.conftest import CommandLine
 from tests.cli.test_log import log
 from tests.cli.test_proof import PHOTO, issue, proof, verified_alone
+from tests.proofs.log.logs import Plain
+from tests.proofs.material import ID
 
 __all__ = ["log", "proof"]  # Fixtures.
 
@@ -174,6 +180,36 @@ def test_proofs_that_are_the_entries_of_the_log(
     monkeypatch.delenv("CREDSTORE_LOG_POLICY")
     assert "--bundled needs --log-policy" in log("proof", "get", first, code=Exit.USAGE).err
     log("log", "check", "--log", "x", "--url", "http://127.0.0.1:1", "--repair-index", code=Exit.USAGE)
+
+
+def test_a_full_tile_of_a_copy_that_was_damaged_is_fetched_again(log: CommandLine, root: Path) -> None:
+    """Full tiles are not compared each time, other than those at the edge."""
+    digest = hashlib.sha256(PHOTO).digest()
+
+    async def fill() -> None:
+        signer = pem_signer("log.example/proofs", Path("log.pem").read_bytes())
+        async with (
+            LocalStorageProvider(LocalConfig(path=str(root))) as provider,
+            LogSequencer(provider, signer=signer, admission=Plain(), max_wait=0.0) as sequencer,
+        ):
+            about = [digest if number == 5 else bytes(32) for number in range(300)]
+            await sequencer.append(
+                [
+                    LogEntry("issue", bytes([number % 256]) * 32, "key", b"sig", ID, each).data
+                    for number, each in enumerate(about)
+                ]
+            )
+
+    asyncio.run(fill())
+    history = ("proof", "history", "--asset", "photo.jpg", "--copy", "copy")
+    assert log(*history).out.startswith("5  issue")
+    for path in ("copy/tile/entries/000", "copy/tile/0/000"):
+        tile = Path(path)
+        good = tile.read_bytes()
+        tile.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+        log(*history, "--no-update", code=Exit.LOG)
+        assert log(*history).out.startswith("5  issue")
+        assert tile.read_bytes() == good
 
 
 def test_statements_are_appended_whole_to_a_log_of_whole_proofs(log: CommandLine) -> None:

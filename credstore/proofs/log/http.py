@@ -33,6 +33,12 @@ _NOT_FOUND = 404
 _SERVER_ERROR = 500
 _GONE = 410
 _RATE = 429
+_MEANINGS = {
+    "dns": "the name of the server is not known",
+    "connect": "the server cannot be reached",
+    "tls": "no trusted TLS connection could be made",
+    "broken": "the connection broke",
+}
 _LASTING = frozenset({"protocol", "tls", "proxy-password", "proxy-refused"})
 """What ends an exchange in the same way each time, a response that is too large among it."""
 
@@ -103,8 +109,9 @@ class LogHttp:
                     applied=applied,
                 ) from None
             said = "" if status is None else f" (status {status})"
+            why = error.detail or _MEANINGS.get(error.kind, error.kind)
             raise StorageConnectionError(
-                f"no usable response{said}: {error.detail or error.kind}",
+                f"no usable response{said}: {why}",
                 key=_shown(url),
                 status_code=status,
                 applied=applied,

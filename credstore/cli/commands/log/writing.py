@@ -17,6 +17,7 @@ from credstore.cli.commands.log.shared import (
     POLICY,
     PREFIX,
     cosigners,
+    counted,
     has_index,
     http,
     log_signer,
@@ -238,6 +239,8 @@ def append_command(
         return
     for file, result in zip(files, indices or names, strict=True):
         say(f"{result}  {printable(file)}")
+    if not (files or inbox or invocation.quiet):
+        note(f"credstore: the log has {counted(size, 'entry', 'entries')}; name files to log more")
     if inbox and not invocation.quiet:
         say(f"inbox: {drained[0]} logged, {drained[1]} refused")
 
