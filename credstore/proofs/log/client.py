@@ -90,7 +90,7 @@ class LogClient:
         return found
 
     async def _take(self, found: SignedCheckpoint, tiles: LogTiles, before: SignedCheckpoint | None) -> None:
-        """Go on from a state, unless another call has gone further meanwhile, which has to continue it."""
+        """Continue from a state, unless another call has gone further meanwhile, which has to continue it."""
         while self._last is not before and self._last is not None and self._tiles is not None:
             before, larger = self._last, self._tiles
             if found.checkpoint.origin != before.checkpoint.origin:

@@ -105,7 +105,7 @@ class LogMemory:
 
 
 def _size_of(note: bytes) -> int:
-    """The size that a note is about; 0 for what is no checkpoint and no lock."""
+    """The size that a note is about; 0 for what is neither a checkpoint nor a lock."""
     found = _SIZE.match(note)
     return 0 if found is None else int(found[1])
 

@@ -201,7 +201,9 @@ def append_command(
         with naming(name):  # Here, so that what is wrong says with which file.
             _, entry = admission(statement)
         if bundled and not is_whole(entry):
-            raise click.UsageError(f"{name}: more than 16 KiB, which is no entry; import or issue it instead")
+            raise click.UsageError(
+                f"{name}: more than 16 KiB, which is too large for an entry; issue it with --log --bundled"
+            )
 
     async def action(
         sequencer: LogSequencer, objects: LogObjects
