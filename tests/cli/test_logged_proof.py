@@ -5,6 +5,7 @@ import hashlib
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -261,6 +262,20 @@ def test_options_of_a_log_that_would_have_no_effect_are_refused(
     monkeypatch.setenv("CREDSTORE_LOG_MEMORY", "memory")
     log("proof", "get", proof_id)
     log("proof", "issue", "photo.jpg")
+
+
+def test_whoever_interrupts_is_told_how_to_log_what_was_signed(
+    log: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogSequencer, "append", interrupted)
+        told = log("proof", "issue", "photo.jpg", "--log", code=Exit.INTERRUPTED).err
+    assert "interrupted; credstore proof reconcile --log logs what was signed" in told
+    assert log("proof", "reconcile", "--log").out == "1 logged, 0 failed\n"
 
 
 def test_the_history_of_a_file(log: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -26,7 +26,7 @@ from credstore.errors import (
     StorageError,
     StorageInvalidRequestError,
 )
-from credstore.proofs.format.errors import LogBusyError, LogEntryError, ProofError
+from credstore.proofs.format.errors import LogBusyError, LogEntryError, ProofError, WitnessQuorumError
 from credstore.proofs.format.ids import new_proof_id
 from credstore.proofs.log.entry import LARGEST_LOGGED, Admission, WholeAdmission
 from credstore.proofs.log.indexing import LogIndex
@@ -47,6 +47,8 @@ REMEMBERED = 65_536
 """Entries whose index is remembered, so that repeating one does not log it twice."""
 _IN_A_ROW = 4
 """Statements that are verified without a pause, so that nothing waits for the loop over a millisecond."""
+_ASK_AGAIN = 30.0
+"""Seconds until witnesses that did not respond are asked again before something is signed."""
 _LOOKED_BACK = 4096
 """Maximum number of entries whose hashes are looked at, to find those that are waiting here."""
 
@@ -140,6 +142,7 @@ class LogSequencer:
         self._turn = asyncio.Lock()
         self._asked = False
         self._looked = False
+        self._unanswered: tuple[float, WitnessQuorumError] | None = None
         self._sound = False
         self._closed = False
 
@@ -174,7 +177,8 @@ class LogSequencer:
         """Look whether this may write the log that is in the store; nothing is written there.
 
         Once it may, that is not looked at again until appending fails. Witnesses are asked until they have
-        cosigned the log's state once: from then on this process itself remembers what it has to continue.
+        cosigned the log's state once: from then on this process itself remembers what it has to continue. If
+        they do not respond, that is raised for 30 s before they are asked again.
 
         Raises:
             CheckpointError: The log has another key or name.
@@ -189,15 +193,26 @@ class LogSequencer:
         async with self._turn:
             if self._sound:
                 return
-            for _ in range(TRIES):
-                state = await self._steps.load()
-                if await self._witnessed(state):
-                    break
-            else:
-                raise LogBusyError("others change the log all the time")
+            now = asyncio.get_running_loop().time()
+            if self._unanswered is not None and now < self._unanswered[0]:
+                raise copy.copy(self._unanswered[1])
+            try:
+                state = await self._checked()
+            except WitnessQuorumError as error:
+                if error.retryable:
+                    self._unanswered = asyncio.get_running_loop().time() + _ASK_AGAIN, error
+                raise
             if self._state is None and self._unclear is None:
                 self._state = state  # So that appending need not read it again.
             self._sound = True
+
+    async def _checked(self) -> State:
+        """The committed state, which witnesses have cosigned."""
+        for _ in range(TRIES):
+            state = await self._steps.load()
+            if await self._witnessed(state):
+                return state
+        raise LogBusyError("others change the log all the time")
 
     async def _witnessed(self, state: State) -> bool:
         """Whether witnesses have cosigned a state, or one before it; False where it is to be loaded again."""

@@ -50,6 +50,7 @@ from credstore.proofs.log import (
     StatementAdmission,
     parse_entry,
     parse_log_policy,
+    sequencer,
     sole_policy,
 )
 from credstore.proofs.log.checkpoint import Checkpoint, sign_text
@@ -449,7 +450,7 @@ def test_nothing_is_signed_for_a_log_that_its_witness_knows_to_be_larger(kept):
     asyncio.run(main())
 
 
-def test_nothing_is_signed_where_a_witness_does_not_know_the_log():
+def test_nothing_is_signed_where_a_witness_does_not_know_the_log(monkeypatch):
     async def main():
         network = Network(w1=new_witness(W1, logs=(replace(SIGNER.key, name="other.example"),)), w2=broken)
         stand = Stand()
@@ -463,8 +464,19 @@ def test_nothing_is_signed_where_a_witness_does_not_know_the_log():
             assert (caught.value.applied, caught.value.retryable) == ("no", False)
             assert stand.shop.objects.by_key == before
             network.hosts["w1"] = broken  # What passes by itself stops nobody from signing.
+            monkeypatch.setattr(sequencer, "_ASK_AGAIN", 10.0**9)
             with pytest.raises(LogPendingError):
                 await store.issue(b"one")
+            # A witness that is slow to fail is not waited for once for each proof, besides logging it.
+            asked = len(network.asked)
+            await asyncio.gather(*(store._logger.ready() for _ in range(5)))
+            with pytest.raises(WitnessQuorumError):
+                await store.sequencer.check()
+            assert len(network.asked) == asked
+            network.hosts["w1"] = new_witness(W1, logs=(SIGNER.key,))
+            store.sequencer._unanswered = None
+            await store._logger.ready()
+            assert len(network.asked) > asked
 
     asyncio.run(main())
 
