@@ -100,7 +100,7 @@ def test_wrong_ways_have_their_exit_codes(
     assert "compared with nothing" in log("log", "monitor").err
     assert log("log", "monitor", "--memory", "m").err == ""
     assert log("log", "monitor", "--json").document["compared"] is False
-    log("log", "vkey", "--name", "a b", code=Exit.CONFIGURATION)
+    assert "log.pem" not in log("log", "vkey", "--name", "a b", code=Exit.CONFIGURATION).err
     vkey = log("log", "vkey").out.strip()
     assert "either" in log("log", "check", "--log", vkey, code=Exit.USAGE).err
     monkeypatch.delenv("CREDSTORE_LOG_POLICY")

@@ -179,7 +179,7 @@ def monitor_command(
             say(f"{printable(name)} was not asked: {printable(why)}")
         if not invocation.quiet:
             say(f"size {report.checkpoint.size}, {counted(report.verified, 'entry', 'entries')} verified")
-    if not report.compared and not invocation.quiet:
+    if not (report.compared or report.problems or invocation.quiet):
         note(
             "credstore: the log was compared with nothing, so that a fork or a step back would not be seen; "
             "give --memory, or a --policy with the URLs of witnesses"

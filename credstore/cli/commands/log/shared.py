@@ -122,6 +122,9 @@ def log_signer(key_file: str, name: str, *, cosigns: bool = False) -> NoteSigner
         click.UsageError: It cannot be read.
         StorageConfigurationError: Not such a key, or not a name.
     """
+    from credstore.proofs.log import seed_signer
+
+    seed_signer(name, bytes(32))  # A name that cannot be one is no fault of the file.
     with naming(key_file):
         return read_note_signer(key_file, name, cosigns=cosigns)
 
