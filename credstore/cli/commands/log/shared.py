@@ -124,7 +124,7 @@ def log_signer(key_file: str, name: str, *, cosigns: bool = False) -> NoteSigner
     """
     from credstore.proofs.log import seed_signer
 
-    seed_signer(name, bytes(32))  # A name that cannot be one is no fault of the file.
+    seed_signer(name, bytes(32))  # Here, as a wrong name has nothing to do with the file.
     with naming(key_file):
         return read_note_signer(key_file, name, cosigns=cosigns)
 
