@@ -58,12 +58,25 @@ def run_shell(code: str, where: str) -> str:
     return done.stdout
 
 
-def run_page(name: str, change=lambda code: code) -> str:
+def run_alone(code: str, where: str) -> None:
+    """Run a block as a process of its own."""
+    done = subprocess.run(
+        [sys.executable, "-W", "error", "-c", code],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, f"{where}\n{done.stdout}{done.stderr}"
+
+
+def run_page(name: str, change=lambda code: code, *, alone: bool = False) -> str:
     """Run all blocks of a page in order, in the current folder; returns what its shell printed.
 
     Args:
         name: Of the document.
         change: What is run in place of a block's text.
+        alone: Each of its programs in a process of its own.
     """
     shown = ""
     for number, block in enumerate(blocks(name)):
@@ -71,7 +84,7 @@ def run_page(name: str, change=lambda code: code) -> str:
         if block.title:
             Path(block.title).write_text(block.code)
         elif block.language == "python":
-            run_python(change(block.code), where)
+            (run_alone if alone else run_python)(change(block.code), where)
         elif block.language == "sh":
             shown += run_shell(change(block.code), where)
     return shown

@@ -61,6 +61,8 @@ RUN = [
 ]
 WITHOUT_URL = {"docs/tables.md", "docs/migrate/s3fs.md"}
 """Pages that say what happens where nothing is set."""
+ALONE = {"docs/guide/configure.md", "docs/guide/observe.md", "docs/guide/web-frameworks.md"}
+"""Pages that set up what a process has once: variables, logging, tracing, a framework."""
 PREPARED = {
     "README.md": "docs/tutorial.md",
 }
@@ -76,7 +78,7 @@ def test_a_pages_blocks_run_in_order(name, place, monkeypatch):
             each.code for each in blocks(PREPARED[name]) if "photo.jpg" in each.code and "PIL" in each.code
         ]
         exec(compile(drawing, name, "exec"), {})
-    shown = run_page(name)
+    shown = run_page(name, alone=name in ALONE)
     if name == "docs/guide/command-line.md":
         assert (place / "copy.json").read_text() == '{"claim": "original"}\n'
         assert '"total_objects": 1' in shown
