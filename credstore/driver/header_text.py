@@ -48,7 +48,7 @@ def _encode_word(chunk: bytes) -> str:
 
 def decode_text(value: str) -> str:
     """The inverse of `encode_text`; a value that is not made only of encoded words is returned unchanged."""
-    if not _WORDS.fullmatch(value):
+    if "=?" not in value or not _WORDS.fullmatch(value):
         return value
     try:
         text = "".join(_decode_word(*found) for found in _WORD.findall(value))

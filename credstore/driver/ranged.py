@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from credstore.driver.parallel import cut_spans, in_order
 from credstore.driver.pinning import pinned, replaced
-from credstore.driver.reader import ObjectReader
+from credstore.driver.reader import known_reader
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.errors import (
     StorageConnectionError,
@@ -102,9 +102,9 @@ def reader_of(
     checked = check is not None and whole and info.digest is None
     content = opened.take_whole() if whole and not checked else None
     if content is not None and len(content) == opened.end:
-        return ObjectReader(info, content, length=info.size, digest=info.digest, close=opened.close)
+        return known_reader(info, content, length=info.size, digest=info.digest, close=opened.close)
     body, chunks = _stream(source, options, opened, patience)
-    return ObjectReader(
+    return known_reader(
         info,
         chunks if check is None or not checked else check(chunks),
         length=opened.end - opened.start,
@@ -120,7 +120,7 @@ def empty_reader(info: ObjectInfo) -> StoredReader:
         return
         yield b""
 
-    return ObjectReader(info, none(), length=0)
+    return known_reader(info, none(), length=0)
 
 
 def _stream(

@@ -14,7 +14,7 @@ import hmac
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
 from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed_class, unchecked
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
 from credstore.hashing import LOOP_BUDGET, hash_into, joined
 from credstore.model import Progress
@@ -284,3 +284,7 @@ def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
         "stream it with open() or raise max_size"
     )
     return StorageInvalidRequestError(message, code=ErrorCode.TOO_LARGE)
+
+
+known_reader = unchecked(ObjectReader)
+"""The same without the check of types, for drivers of credstore."""

@@ -19,7 +19,7 @@ from credstore.config.local import MemoryConfig
 from credstore.config.reports import said_of
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
-from credstore.driver.reader import ObjectReader
+from credstore.driver.reader import known_reader
 from credstore.driver.refusals import (
     OPTIONS,
     check_copy,
@@ -260,7 +260,7 @@ class MemoryDriver(Driver):
         size = len(found.data)
         start, end = options.span(size)
         whole = (start, end) == (0, size)
-        return ObjectReader(
+        return known_reader(
             found.info,
             found.data if whole and size <= CHUNK else _pieces(found.data, start, end),
             length=end - start,

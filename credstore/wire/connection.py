@@ -34,24 +34,35 @@ _LONGEST_LIFE = 3600.0
 _names: dict[bytes, str] = {}
 """Header names as received and in lower case: a few names that keep coming back."""
 _MOST_NAMES = 1024
-_BLANKS = ("", " ", "\t")
+_BLANKS = " \t"
+_BLANKS_AT_BREAKS = (" \n", "\n ", "\t\n", "\n\t")
 
 
 Throttle = Callable[[int], Awaitable[None]]
 """Called with a number of bytes; returns once they are permitted to move."""
 
 
-def _read(names: list[bytes], values: list[bytes]) -> dict[str, str]:
+def _read(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
     """Headers by lower-case name, without the blanks around their values; repeated ones are joined."""
-    if not names:
+    if not fields:
         return {}
-    known = [_names.get(name) or _lower(name) for name in names]
+    names, values = zip(*fields, strict=True)
+    try:
+        known = [*map(_names.__getitem__, names)]
+    except KeyError:
+        known = [_names.get(name) or _lower(name) for name in names]
     # In one step: what is not UTF-8 stays in its value, since the line breaks between them are ASCII.
-    texts = b"\n".join(values).decode("utf-8", "surrogateescape").split("\n")
+    text = b"\n".join(values).decode("utf-8", "surrogateescape")
+    texts = text.split("\n")
+    if text[:1] in _BLANKS or text[-1:] in _BLANKS or any(map(text.__contains__, _BLANKS_AT_BREAKS)):
+        texts = [each.strip(" \t") for each in texts]
+    headers = dict(zip(known, texts, strict=True))
+    return headers if len(headers) == len(known) else _joined(known, texts)
+
+
+def _joined(names: list[str], texts: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
-    for name, text in zip(known, texts, strict=True):
-        if text[-1:] in _BLANKS or text[:1] in _BLANKS:
-            text = text.strip(" \t")  # noqa: PLW2901 - the same text
+    for name, text in zip(names, texts, strict=True):
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
 
@@ -302,6 +313,16 @@ def _too_long(limit: int) -> WireError:
     return WireError("protocol", sent=True, detail=f"more than {limit} bytes")
 
 
+def _adding(fields: list[tuple[bytes, bytes]]) -> Callable[[bytes, bytes], None]:
+    """What takes in one header: called for each of them, so nothing else is looked at."""
+    add = fields.append
+
+    def on_header(name: bytes, value: bytes) -> None:
+        add((name, value))
+
+    return on_header
+
+
 class Connection(asyncio.BufferedProtocol):
     """One connection of a pool, from when it is made until it is lost."""
 
@@ -330,6 +351,8 @@ class Connection(asyncio.BufferedProtocol):
         self._free = free
         self._lost = lost
         self._transport: asyncio.Transport  # Set from `connection_made` on; until then it is broken.
+        self._fields: list[tuple[bytes, bytes]] = []
+        self.on_header = _adding(self._fields)
         self._parser = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None
         self._bodyless = self._sending = self._headed = self._ended = False
@@ -338,8 +361,6 @@ class Connection(asyncio.BufferedProtocol):
         self._broken = True
         self._spent = False
         self._headers: dict[str, str] = {}
-        self._names: list[bytes] = []
-        self._values: list[bytes] = []
         self._head_size = 0
         self._drained: asyncio.Future[None] | None = None
         self.until: float | None = None
@@ -476,6 +497,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._refuse(answer)
                 return
             self._keep = False  # More than the response arrived: the connection can no longer be trusted.
+        if self._fields and self._headed:
+            self._fields.clear()  # Trailers, which are ignored.
         if self._ended:
             self._finish(answer)
         elif not self._headed and self._head_size > _LONGEST_HEAD:
@@ -543,21 +566,14 @@ class Connection(asyncio.BufferedProtocol):
         if self._ended:
             raise ValueError
 
-    def on_header(self, name: bytes, value: bytes) -> None:
-        """One header; trailers are ignored."""
-        if self._headed:
-            return
-        self._names.append(name)
-        self._values.append(value)
-
     def on_headers_complete(self) -> None:
         """The head has arrived, unless it is an interim one (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
-        names, values = self._names, self._values
-        self._names, self._values = [], []
         if status < 200:  # noqa: PLR2004 - HTTP's class of interim responses
+            self._fields.clear()
             return
-        self._headers = _read(names, values)
+        self._headers = _read(self._fields)
+        self._fields.clear()
         if status < 300 and not self._has_left():  # noqa: PLR2004 - who has not got it cannot have done it
             self._early = True
             raise ValueError

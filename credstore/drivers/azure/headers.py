@@ -15,6 +15,7 @@ from collections.abc import Mapping
 from datetime import datetime
 from email.utils import format_datetime
 from functools import lru_cache
+from operator import methodcaller
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
@@ -24,6 +25,7 @@ from credstore.errors import RetentionMode, StorageInvalidRequestError
 from credstore.model import Retention
 
 META = "x-ms-meta-"
+_IS_META = methodcaller("startswith", META)
 TIER = "x-ms-access-tier"
 TAGS = "x-ms-tags"
 POLICY_END = "x-ms-immutability-policy-until-date"
@@ -82,11 +84,7 @@ def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
 def read_metadata(headers: Mapping[str, str]) -> dict[str, str]:
     """The flat metadata found in a response's headers (lower-case names)."""
     start = len(META)
-    return {
-        decode_name(name[start:]): decode_text(value)
-        for name, value in headers.items()
-        if name.startswith(META)
-    }
+    return {decode_name(name[start:]): decode_text(headers[name]) for name in filter(_IS_META, headers)}
 
 
 def content_headers(headers: ContentHeaders) -> dict[str, str]:

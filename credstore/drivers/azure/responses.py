@@ -32,6 +32,7 @@ from credstore.errors import (
     StorageIntegrityError,
 )
 from credstore.model import NOTHING, Retention
+from credstore.quick import made
 from credstore.times import parse_time
 
 _REQUEST_ID = re.compile(r"[A-Za-z0-9-]{1,64}")
@@ -117,23 +118,26 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
     headers = readable(headers)
     kept = split_metadata(read_metadata(headers))
     inferred = headers.get(INFERRED, "").lower() == "true"
-    return ObjectInfo(
-        key=key,
-        size=size,
-        etag=read_etag(headers.get("etag")),
-        last_modified=parse_time(headers.get("last-modified")),
-        storage_class=headers.get(TIER),
-        version_id=version_of(headers),
-        headers=read_content_headers(headers),
-        metadata=kept.metadata,
-        system=kept.system,
-        write_id=kept.write_id,
-        digest=kept.digest,
-        encryption=read_encryption(headers),
-        kms_key_id=headers.get(SCOPE),
-        tag_count=parse_size(headers.get("x-ms-tag-count")),
-        extras={INFERRED: "true"} if inferred else NOTHING,
-        served_by=served_by,
+    return made(
+        ObjectInfo,
+        {
+            "key": key,
+            "size": size,
+            "etag": read_etag(headers.get("etag")),
+            "last_modified": parse_time(headers.get("last-modified")),
+            "storage_class": headers.get(TIER),
+            "version_id": version_of(headers),
+            "headers": read_content_headers(headers),
+            "metadata": kept.metadata,
+            "system": kept.system,
+            "write_id": kept.write_id,
+            "digest": kept.digest,
+            "encryption": read_encryption(headers),
+            "kms_key_id": headers.get(SCOPE),
+            "tag_count": parse_size(headers.get("x-ms-tag-count")),
+            "extras": {INFERRED: "true"} if inferred else NOTHING,
+            "served_by": served_by,
+        },
     )
 
 

@@ -12,6 +12,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from datetime import datetime
+from operator import methodcaller
 from typing import Any, cast
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text, readable
@@ -33,6 +34,7 @@ PROPERTIES = {
 """Field of `ContentHeaders` to the property of an object."""
 GENERATION = "x-goog-generation"
 _META = "x-goog-meta-"
+_IS_META = methodcaller("startswith", _META)
 LISTED = "name,size,generation,metageneration,timeCreated,timeDeleted,storageClass"
 """Properties that a listing is asked for."""
 CRC32C, MD5 = "crc32c", "md5Hash"
@@ -149,11 +151,7 @@ def info_in(
             said("content-disposition") or None,
             said("content-language") or None,
         ),
-        metadata={
-            name[len(_META) :]: decode_text(value)
-            for name, value in headers.items()
-            if name.startswith(_META)
-        },
+        metadata={name[len(_META) :]: decode_text(headers[name]) for name in filter(_IS_META, headers)},
         customer=bool(said("x-goog-encryption-key-sha256")),
         key_id=said("x-goog-encryption-kms-key-name") or None,
         served_by=served_by,
@@ -351,10 +349,10 @@ def match(etag: str, prefix: str = "if") -> Query:
 
 def number(said: object) -> int | None:
     """A count, which JSON has as text or as a number."""
-    if isinstance(said, bool) or not isinstance(said, (int, str)):
-        return None
     if isinstance(said, str):
-        return int(said) if len(said) <= _DIGITS and said.isascii() and said.isdigit() else None
+        return int(said) if said.isdigit() and len(said) <= _DIGITS and said.isascii() else None
+    if isinstance(said, bool) or not isinstance(said, int):
+        return None
     return said if said >= 0 else None
 
 

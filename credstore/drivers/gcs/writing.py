@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing
-from dataclasses import replace
 from typing import Any, NamedTuple
 
 from credstore.driver.parts import Part, counted, cut
@@ -29,6 +28,7 @@ from credstore.drivers.gcs.settling import check_encrypted, result_of, settle_wr
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError, StorageNotFoundError
 from credstore.hashing import LOOP_BUDGET, joined, sha256
 from credstore.model import NOTHING
+from credstore.quick import changed
 
 MAX_RESTARTS = 2
 """Number of times that an upload is started again after the service has lost it."""
@@ -175,7 +175,7 @@ async def _result(
     else:
         result = result_of(bucket, made.resource, size=size, digest=digest, request_id=made.request_id)
         if made.proved:
-            result = replace(result, proved=True)
+            result = changed(result, {"proved": True})
     if request.encryption is not None:
         said = made if isinstance(made, ObjectInfo) else made.resource
         await check_encrypted(bucket, request.encryption, said, result, request.deadline)

@@ -16,7 +16,7 @@ from credstore.config.local import LocalConfig
 from credstore.driver import refusals
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
-from credstore.driver.reader import ObjectReader
+from credstore.driver.reader import known_reader
 from credstore.driver.retention import changed
 from credstore.driver.signed_links import check_link, sign_link
 from credstore.driver.values import (
@@ -200,7 +200,7 @@ class LocalDriver(Driver):
         whole = end - start == opened.token.size
         info = info_of(key, opened.token, opened.etag, opened.attributes)
         chunks = self._chunks(opened, start, end) if opened.content is None else opened.content
-        return ObjectReader(
+        return known_reader(
             info, chunks, length=end - start, digest=info.digest if whole else None, close=closer(opened)
         )
 

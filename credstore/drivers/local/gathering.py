@@ -44,7 +44,6 @@ class Gathering:
         if len(self._groups) < AT_ONCE:
             group = asyncio.ensure_future(self._work())
             self._groups.add(group)
-            group.add_done_callback(self._groups.discard)
         try:
             await asyncio.shield(done)
         except asyncio.CancelledError:
@@ -61,6 +60,15 @@ class Gathering:
 
     async def _work(self) -> None:
         """Store one group after the other until none is waiting."""
+        try:
+            await self._work_off()
+        finally:
+            # In the step that found no write waiting: one that came before a later step would be left alone.
+            me = asyncio.current_task()
+            if me is not None:
+                self._groups.discard(me)
+
+    async def _work_off(self) -> None:
         while True:
             before = -1
             while before < len(self._waiting) < MOST:  # Those that the last group has woken come, too.

@@ -12,6 +12,7 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from operator import methodcaller
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
@@ -30,6 +31,7 @@ from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, Retention, strong_etag
 
 META = "x-amz-meta-"
+_IS_META = methodcaller("startswith", META)
 SHA256 = "x-amz-checksum-sha256"
 SSE = "x-amz-server-side-encryption"
 SSE_C = SSE + "-customer-"
@@ -58,9 +60,8 @@ def read_metadata(headers: Mapping[str, str]) -> dict[str, str]:
     """The flat metadata found in a response's headers (lower-case names)."""
     start = len(META)
     return {
-        name[start:]: decode_text(value) if "=?" in value else value
-        for name, value in headers.items()
-        if name.startswith(META)
+        name[start:]: decode_text(headers[name]) if "=?" in headers[name] else headers[name]
+        for name in filter(_IS_META, headers)
     }
 
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass, replace
 
 from credstore.driver.parallel import cut_spans, in_order
 from credstore.driver.pinning import is_same, pinned, replaced
-from credstore.driver.reader import ObjectReader
+from credstore.driver.reader import known_reader
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.measuring import Measure, cut, info_of, no_length
@@ -127,15 +127,15 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
     whole = opened.start == 0 and opened.end == opened.info.size
     if whole and opened.unsized:
         info = opened.info
-        return ObjectReader(
+        return known_reader(
             info, _to_its_end(opened), length=info.size, digest=info.digest, close=opened.response.aclose
         )
     content = opened.response.take_whole() if whole else None
     if content is not None and len(content) == opened.end:
         info = opened.info
-        return ObjectReader(info, content, length=info.size, digest=info.digest)
+        return known_reader(info, content, length=info.size, digest=info.digest)
     body, chunks = _stream(bucket, key, options, opened, patience)
-    return ObjectReader(
+    return known_reader(
         opened.info,
         chunks,
         length=opened.end - opened.start,
@@ -213,7 +213,7 @@ async def _nothing(bucket: Bucket, key: str, options: ReadOptions) -> StoredRead
         return
         yield b""
 
-    return ObjectReader(info, none(), length=0)
+    return known_reader(info, none(), length=0)
 
 
 async def _to_its_end(opened: Opened) -> AsyncGenerator[bytes, None]:

@@ -9,7 +9,10 @@ from pathlib import Path
 import pytest
 
 from credstore.driver import CREATE, Precondition
+from credstore.driver.values import NO_HEADERS
 from credstore.drivers.local import together
+from credstore.drivers.local.attributes import Attributes
+from credstore.drivers.local.gathering import AT_ONCE, Gathering
 from credstore.drivers.local.locks import stripe_of
 from credstore.errors import (
     StorageAlreadyExistsError,
@@ -191,3 +194,42 @@ def test_a_large_object_is_stored_alone(tmp_path, monkeypatch):
     monkeypatch.setattr(together.Together, "publish", None)
     run(tmp_path, lambda driver: driver.put(put_request("k", bytes(together.GROUPED + 1))))
     assert (tmp_path / "k").stat().st_size == together.GROUPED + 1
+
+
+@pytest.mark.parametrize("turns", range(8))
+def test_a_write_that_comes_while_the_last_groups_end_is_not_left_waiting(turns):
+    async def main():
+        end = asyncio.Event()
+
+        async def publish(group):
+            if not end.is_set():
+                await end.wait()
+            for write in group:
+                write.token = object()
+
+        gathering = Gathering(publish)
+        keys = keys_with_locks_of_their_own(AT_ONCE + 1)
+        writes = [together.Write(b"", attributes_of(key), Precondition(), None) for key in keys]
+        running = []
+        for write in writes[:AT_ONCE]:
+            running.append(asyncio.create_task(gathering.store(write)))
+            for _ in range(5):  # Until its group has begun.
+                await asyncio.sleep(0)
+
+        async def late():
+            for _ in range(turns):
+                await asyncio.sleep(0)
+            await asyncio.wait_for(gathering.store(writes[-1]), 60)
+
+        last = asyncio.create_task(late())
+        end.set()
+        await asyncio.gather(*running, last)
+        await gathering.close()
+
+    asyncio.run(main())
+
+
+def attributes_of(key):
+    return Attributes(
+        key=key, write_id=None, digest=None, headers=NO_HEADERS, metadata={}, system={}, tags={}
+    )
