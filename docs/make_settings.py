@@ -151,24 +151,21 @@ def range_of(found: dict[str, tuple[float, float]], field: str) -> str:
     if field not in found:
         return ""
     least, most = found[field]
-    return (
-        f"at least {number(field, least)}"
-        if most == math.inf
-        else f"{number(field, least)} to {number(field, most)}"
-    )
+    if most == math.inf:
+        return f", at least {number(field, least)}"
+    return f", {number(field, least)} to {number(field, most)}"
 
 
 def table(config: type[Any], names: list[str], cloud: str, found: dict[str, tuple[float, float]]) -> str:
     """The settings of one class."""
-    text = "| setting | holds | default | range | variables | |\n|---|---|---|---|---|---|\n"
+    text = "| setting and variables | holds | unless given | meaning |\n|---|---|---|---|\n"
     told = meanings(config)
     by_name = {each.name: each for each in fields(config)}
     for name in names:
-        own = variables_of(cloud, name)
-        shown = ", ".join(f"`{each}`" for each in own)
+        shown = "<br>".join(f"`{each}`" for each in variables_of(cloud, name))
         text += (
-            f"| `{name}` | {kind_of(config, name)} | {default_of(by_name[name])} | {range_of(found, name)} "
-            f"| {shown} | {told.get(name, '')} |\n"
+            f"| **`{name}`**<br>{shown} | {kind_of(config, name)}{range_of(found, name)} "
+            f"| {default_of(by_name[name])} | {told.get(name, '')} |\n"
         )
     return text
 

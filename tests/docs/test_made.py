@@ -59,13 +59,13 @@ def test_every_contract_is_in_the_picture():
 
 def test_every_setting_is_on_its_page_with_its_range():
     page = (ROOT / "docs" / "reference" / "settings.md").read_text()
-    assert "| `part_size` | size | 8 MiB | 5 MiB to 5 GiB |" in page
-    assert "| `max_retries` | number | 3 | at least 0 |" in page
-    assert "| `bandwidth_limit` | size | none | at least 1 KiB |" in page
+    assert "`CREDSTORE_PART_SIZE` | size, 5 MiB to 5 GiB | 8 MiB |" in page
+    assert "`STORAGE_MAX_RETRIES` | number, at least 0 | 3 |" in page
+    assert "`CREDSTORE_BANDWIDTH_LIMIT` | size, at least 1 KiB | none |" in page
     made = maker("make_settings")
     for row in CLOUDS:
         for name in made.held_by(row.config_class):
-            assert f"| `{name}` |" in page, name
+            assert f"| **`{name}`**<br>" in page, name
 
 
 def test_a_report_is_shown_on_the_page_of_its_cloud(tmp_path, monkeypatch):
