@@ -188,6 +188,7 @@ def test_a_user_makes_no_links():
         (Identity(file="/absent/key.json"), "cannot be read"),
         (Identity(info=Secret("hidden")), "is not the JSON"),
         (Identity(info=Secret('["hidden"]')), "is not the JSON"),
+        (Identity(info=Secret("[" * 20_000)), "is not the JSON"),
     ],
 )
 def test_credentials_that_are_none_are_a_mistake_in_the_configuration(identity, shows):

@@ -235,7 +235,7 @@ def _read(identity: Identity) -> Mapping[str, Any]:
             f"the file of Google's credentials cannot be read ({reason}); check `credentials_file`",
             code=ErrorCode.NO_CREDENTIALS,
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     told = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
     if isinstance(told.get("type"), str):
