@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import threading
+import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -189,13 +190,27 @@ def test_a_user_makes_no_links():
         (Identity(info=Secret("hidden")), "is not the JSON"),
         (Identity(info=Secret('["hidden"]')), "is not the JSON"),
         (Identity(info=Secret("[" * 20_000)), "is not the JSON"),
+        (Identity(info=Secret('{"type": "service_account", "private_key": "hidden"}')), "damaged, or lack"),
+        (
+            Identity(
+                info=Secret(
+                    json.dumps({**json.loads(account("http://127.0.0.1:9")), "private_key": "hidden"})
+                )
+            ),
+            "damaged, or lack",
+        ),
+        (Identity(info=Secret('{"type": "authorized_user", "refresh_token": "hidden"}')), "damaged, or lack"),
+        (Identity(info=Secret('{"type": "external_account", "audience": "hidden"}')), "damaged, or lack"),
+        (Identity(info=Secret('{"type": "hidden"}')), "damaged, or lack"),
     ],
 )
 def test_credentials_that_are_none_are_a_mistake_in_the_configuration(identity, shows):
     with pytest.raises(StorageConfigurationError, match=shows) as caught:
         asyncio.run(GoogleTokens(identity).get())
     assert caught.value.code == ErrorCode.NO_CREDENTIALS
-    assert "hidden" not in repr(caught.value)
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = [line for line in told.format() if "/tests/" not in line]
+    assert "hidden" not in repr(caught.value) + "".join(frames)
 
 
 class Failing:

@@ -250,6 +250,20 @@ def _read(identity: Identity) -> Mapping[str, Any]:
 
 def _told(info: Mapping[str, Any]) -> Any:
     """Credentials of the kind that the JSON names."""
+    try:
+        return _loaded(info)
+    except StorageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever google-auth raises for a key that is none
+        kind = type(error).__name__
+    del info  # So that no traceback has it.
+    raise StorageConfigurationError(
+        f"Google's credentials are damaged, or lack something that their type needs ({kind}); get them again",
+        code=ErrorCode.NO_CREDENTIALS,
+    )
+
+
+def _loaded(info: Mapping[str, Any]) -> Any:
     if info["type"] == "service_account":
         kind = _module("google.oauth2.service_account").Credentials
         return kind.from_service_account_info(info, scopes=[SCOPE])
