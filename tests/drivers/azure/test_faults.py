@@ -1,6 +1,7 @@
 """What Azure's answers, lost ones and damaged ones too, lead to."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from hashlib import sha256
@@ -31,7 +32,8 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import Retention
-from credstore.testing.harness import Stream, request
+from credstore.testing.harness import Harness, Stream, request
+from credstore.testing.isolation import swept
 from credstore.testing.scripted import ScriptedAnswer, SentRequest
 from credstore.wire.tokens import Token, TokenSource
 from credstore.wire.transport import WireError
@@ -819,6 +821,60 @@ def test_an_object_that_is_being_copied_is_not_read():
         assert raised.value.retryable
 
     run(check)
+
+
+@pytest.mark.parametrize("page", [1, 1000])
+def test_blocks_that_were_given_up_can_be_dropped(page):
+    async def check(fake, driver):
+        fake.page = page
+        fake.put("a/empty", b"")
+        fake.put("a/whole", b"data")
+        for key in ("a/one", "a/two", "b/other"):
+            fake.blocks[key] = {"AAAA": b"data"}
+        found = [each.key async for each in driver.list_uploads("a/")]
+        assert found == ["a/one", "a/two"]
+        for key in found:
+            await driver.abort_upload(key)
+        assert (set(fake.blobs), set(fake.blocks)) == ({"a/empty", "a/whole"}, {"b/other"})
+        await driver.abort_upload("a/whole")  # Was stored in the meantime.
+        assert fake.now("a/whole").data == b"data"
+
+    run(check, **SMALL)
+
+
+def test_what_another_writer_stores_while_blocks_are_dropped_stays():
+    async def check(fake, driver):
+        fake.blocks["key"] = {"AAAA": b"data"}
+
+        def overtaken(sent, serve):
+            if sent.method != "DELETE":
+                return None
+            fake.put("key", b"theirs")
+            return serve(sent)
+
+        fake.faults.append(overtaken)
+        with pytest.raises(StoragePreconditionFailedError):
+            await driver.abort_upload("key")
+        assert fake.now("key").data == b"theirs"
+
+    run(check, **SMALL)
+
+
+@pytest.mark.parametrize("how", [None, asyncio.CancelledError()])
+def test_a_check_leaves_no_blocks_either_however_it_ends(how):
+    """As a live check after Ctrl-C."""
+    fake = FakeAzure()
+
+    async def main():
+        harness = Harness(open=lambda: fake.driver(**SMALL))
+        async with swept(harness, "below/"):
+            fake.blocks["below/key"] = {"AAAA": b"data"}
+            if how is not None:
+                raise how
+
+    with suppress(asyncio.CancelledError):
+        asyncio.run(main())
+    assert (fake.blobs, fake.blocks) == ({}, {})
 
 
 def test_a_commit_without_its_blocks_is_not_repeated_as_it_is():
