@@ -238,6 +238,7 @@ def test_a_bucket_that_may_only_be_read_is_no_finding() -> None:
         (["memory:x", "--key", "key.pem"], 2, "say where to write it with --report"),
         (["memory:x", "--report", "r.json", "--key", "key.pem"], 2, "key.pem: No such file"),
         (["memory:x", "--report", "no/such/folder/r.json"], 2, "is not there"),
+        (["memory:x", "--report", "."], 2, "is a folder"),
         (["memory:x", "--samples", "0"], 2, "0 is not in the range"),
         (["memory:x", "--store", "memory:y"], 2, "give the store once"),
         (["memory:x", "memory:y"], 2, "unexpected extra argument"),

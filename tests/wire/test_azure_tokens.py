@@ -131,6 +131,21 @@ def test_a_failure_says_what_to_do_and_not_what_was_answered(failure, kind, code
     asyncio.run(check())
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Authentication failed: AADSTS7000215: Invalid client secret provided. canary", "AADSTS7000215"),
+        ("AADSTS900023: canary", "AADSTS900023"),
+        ("canary of XAADSTS7000215, AADSTS1, AADSTS12345678901", None),
+    ],
+)
+def test_the_code_of_a_refused_sign_in_is_told(text, code):
+    with pytest.raises(StorageAuthenticationError) as raised:
+        asyncio.run(EntraTokens(Asked(ClientAuthenticationError(text))).get())
+    assert raised.value.provider_code == code
+    assert "canary" not in str(raised.value)
+
+
 def test_nothing_is_logged_of_what_the_chain_says(caplog):
     caplog.set_level(logging.DEBUG)
 

@@ -244,6 +244,23 @@ def test_what_google_auth_says_stays_out_of_our_errors(error, kind, retryable):
     assert not any("hidden" in each for each in shown)
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("invalid_grant: Invalid grant: account not found", "invalid_grant"),
+        ("unauthorized_client: Client is unauthorized", "unauthorized_client"),
+        ("invalid_grants of hidden", None),
+        ("hidden invalid_grant", None),
+    ],
+)
+def test_the_code_of_a_refused_sign_in_is_told(text, code):
+    failure = exceptions.RefreshError(text, {"error_description": "hidden"})
+    with pytest.raises(StorageAuthenticationError) as caught:
+        asyncio.run(GoogleTokens(Identity(), credentials=Failing(failure)).get())
+    assert caught.value.provider_code == code
+    assert "hidden" not in str(caught.value)
+
+
 def test_a_clock_that_is_wrong_is_said_to_be():
     text = "invalid_grant: Token must be a short-lived token. Check your iat and exp values in the JWT claim."
     with pytest.raises(StorageAuthenticationError) as caught:

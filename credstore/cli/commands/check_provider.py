@@ -66,6 +66,8 @@ def check_provider_command(
         raise click.UsageError("--key signs the report; say where to write it with --report")
     if report_file is not None and not Path(report_file).absolute().parent.is_dir():
         raise click.UsageError(f"--report: the folder of {report_file} is not there")
+    if report_file is not None and Path(report_file).is_dir():
+        raise click.UsageError(f"--report: {report_file} is a folder; name a file")
     # First, so that a key that cannot be read is found out before anything is stored.
     signer = None if key_file is None else read_signer(key_file)
     options = CheckOptions(samples=samples, conformance=not quick)

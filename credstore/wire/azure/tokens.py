@@ -7,6 +7,7 @@ process's output, and nothing that it logs meanwhile is let through.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
@@ -23,6 +24,11 @@ EARLY = timedelta(minutes=5)
 """How long before its end a token is renewed; azure-identity caches it until then too."""
 _NEEDING = "without `account_key`, `sas_token` and `connection_string`, Entra ID is used, which needs"
 _TALKATIVE = ("azure", "msal", "urllib3")
+_ENTRA_CODE = re.compile(r"\bAADSTS[0-9]{4,9}\b")
+"""What in an answer of Entra ID is its own and says what is wrong.
+
+Source: "Microsoft Entra authentication and authorization error codes".
+"""
 _TRIED = "\n\t"
 """Before each of the credentials that the error of a chain lists."""
 
@@ -88,6 +94,7 @@ def _ask(credential: TokenCredential | None) -> Token:
     except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes our own error
         kind = type(error).__name__
         # A chain ends at the first that fails, and passes over all that are not set up; it lists those tried.
+        said = _ENTRA_CODE.search(str(error))
         none = bool(members) and str(error).count(_TRIED) >= len(members)
     if kind == "CredentialUnavailableError" or (kind == "ClientAuthenticationError" and none):
         failure = StorageConfigurationError(
@@ -99,6 +106,7 @@ def _ask(credential: TokenCredential | None) -> Token:
         failure = StorageAuthenticationError(
             f"signing in to Entra ID failed ({kind}); try `az account get-access-token --resource "
             "https://storage.azure.com` in the same environment",
+            provider_code=None if said is None else said[0],
             retryable=kind in {"ServiceRequestError", "ServiceResponseError"},
         )
     raise failure
