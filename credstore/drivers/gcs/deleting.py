@@ -20,7 +20,7 @@ from credstore.drivers.gcs.errors import meaning_of
 from credstore.drivers.gcs.probing import prove_delete
 from credstore.drivers.gcs.reading import head
 from credstore.drivers.gcs.requests import batch, delete_object
-from credstore.drivers.gcs.responses import build_error, check_deleted, reason_of
+from credstore.drivers.gcs.responses import build_error, check_deleted, reason_of, without_token
 from credstore.errors import (
     ErrorCode,
     StorageBucketNotFoundError,
@@ -170,7 +170,8 @@ def _outcome(
     if 200 <= reply.status < 300:  # noqa: PLR2004 - HTTP's class of success
         return _removed(bucket, version_id)
     reason, text = reason_of(reply.body)
-    meaning = meaning_of(reply.status, reason, text)
+    anonymous = bucket.config.is_anonymous
+    meaning = without_token(meaning_of(reply.status, reason, text), anonymous=anonymous)
     absent = issubclass(meaning.error, StorageNotFoundError)
     if absent and meaning.error is not StorageBucketNotFoundError:
         # An earlier attempt of the whole batch may have removed it.

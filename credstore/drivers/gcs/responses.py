@@ -97,7 +97,7 @@ def classify(
         headers: With lower-case names.
         body: What arrived of it.
         emulated: Whether it is an emulator's: those refuse without saying why, as Google never does.
-        anonymous: Whether the request had no token, so that none has expired.
+        anonymous: Whether the request had no token.
     """
     if 200 <= status < 300 or (status == INCOMPLETE and "location" not in headers):  # noqa: PLR2004 - HTTP's class of success
         return None
@@ -106,10 +106,13 @@ def classify(
     said_by_emulator = emulated and status >= 400 and not _is_page(headers)  # noqa: PLR2004 - HTTP's class of errors
     if foreign and status < 500 and not said_by_emulator:  # noqa: PLR2004 - of the server's own failures
         return not_google(status)
-    meaning = meaning_of(status, reason, said)
-    if anonymous and meaning in {EXPIRED, BAD_TOKEN}:
-        meaning = PRIVATE
+    meaning = without_token(meaning_of(status, reason, said), anonymous=anonymous)
     return build_error(meaning, reason, headers, status)
+
+
+def without_token(meaning: Meaning, *, anonymous: bool) -> Meaning:
+    """What an error means to a request that had no token, so that none has expired."""
+    return PRIVATE if anonymous and meaning in {EXPIRED, BAD_TOKEN} else meaning
 
 
 def _is_error(reason: str | None, body: bytes) -> bool:

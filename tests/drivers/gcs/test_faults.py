@@ -784,6 +784,12 @@ def test_without_a_token_none_has_expired():
         assert type(error) is StorageAuthenticationError
         assert "the request had no credentials" in error.message
         assert len(fake.sent) == 1
+    fake.faults.clear()
+    fake.sent.clear()
+    fake.token = "another"
+    found = asyncio.run(fake.driver(auth_mode="anonymous").delete_many(["a", "b"]))
+    assert {"the request had no credentials" in each.message for each in found.values()} == {True}
+    assert len(fake.sent) == 1
 
 
 @pytest.mark.parametrize("headers", [{}, {"x-guploader-uploadid": "ABC"}])
