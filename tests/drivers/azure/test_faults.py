@@ -899,6 +899,10 @@ def test_only_a_server_that_lacks_a_request_is_asked_for_another():
         with pytest.raises(StorageUnsupportedError):
             await copied(driver, source, "copy")
         assert not driver._container.lacks_from_url
+        fake.faults.append(once(ScriptedAnswer(501, b"<html>", {"content-type": "text/html"}), on="PUT"))
+        with pytest.raises(StorageUnsupportedError):
+            await copied(driver, source, "copy")
+        assert not driver._container.lacks_from_url
         fake.from_url = False
         await copied(driver, source, "copy")
         await copied(driver, source, "copy")
