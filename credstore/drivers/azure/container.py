@@ -56,7 +56,7 @@ _RESOURCE = "ResourceNotFound"
 _VERSIONING = frozenset({"PutBlob", "PutBlockList", "PutBlobFromURL", "CopyBlob"})
 """Operations that make a version where the account keeps them."""
 _REFUSALS = frozenset({400, 401, 403, 404, 409})
-"""Statuses that stand for several things, which only a code tells apart."""
+"""Statuses that stand for several things, so that it takes a code to know which."""
 _DOTS = frozenset({".", ".."})
 
 

@@ -25,7 +25,7 @@ EARLY = timedelta(minutes=5)
 _NEEDING = "without `account_key`, `sas_token` and `connection_string`, Entra ID is used, which needs"
 _TALKATIVE = ("azure", "msal", "urllib3")
 _ENTRA_CODE = re.compile(r"\bAADSTS[0-9]{4,9}\b")
-"""What in an answer of Entra ID is its own and says what is wrong.
+"""The part of an error from Entra ID that says what is wrong and repeats nothing that was sent.
 
 Source: "Microsoft Entra authentication and authorization error codes".
 """

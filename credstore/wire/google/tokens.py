@@ -261,7 +261,7 @@ def _told(info: Mapping[str, Any]) -> Any:
         return _loaded(info)
     except StorageError:
         raise
-    except Exception as error:  # noqa: BLE001 - whatever google-auth raises for a key that is none
+    except Exception as error:  # noqa: BLE001 - whatever google-auth raises for an invalid key
         kind = type(error).__name__
     del info  # So that no traceback has it.
     raise StorageConfigurationError(
