@@ -119,6 +119,7 @@ def _files(data: bytes) -> Iterator[FileEntry]:
     members: dict[str, Any] | None = None
     chunks: list[Chunk] = []
     seen: set[str] = set()
+    above: set[str] = set()
     for line in lines:
         value: Any = json.loads(line) if line else None
         if line.startswith("["):
@@ -127,17 +128,32 @@ def _files(data: bytes) -> Iterator[FileEntry]:
             chunks.append(_chunk(value, packs))
             continue
         if members is not None:
-            yield _file(members, tuple(chunks), seen)
+            yield _file(members, tuple(chunks), seen, above)
         members, chunks = value, []
     if members is not None:
         _refuse("its last line is cut")
 
 
-def _file(members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str]) -> FileEntry:
+def _file(
+    members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str], above: set[str]
+) -> FileEntry:
+    """One of the entries.
+
+    Args:
+        members: Its line.
+        chunks: Of its bytes.
+        seen: Names of those before it.
+        above: The folders that those are in.
+    """
     name: str = members["name"]
     if not is_file_name(name) or name in seen:
         _refuse("it names a file that is outside its folder, or twice")
     seen.add(name)
+    folders = _folders(name)
+    # Below a link it would be somewhere else.
+    if name in above or not seen.isdisjoint(folders):
+        _refuse("it has something below what is no folder, or is empty")
+    above.update(folders)
     file = FileEntry(
         name,
         _number(members["size"]),
@@ -153,6 +169,19 @@ def _file(members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str]) ->
     if sum(chunk.size for chunk in chunks) != file.size:
         _refuse("a file is not as long as its chunks")
     return file
+
+
+def _folders(name: str) -> list[str]:
+    """The folders that a name is in.
+
+    >>> _folders("a/b/c")
+    ['a/b', 'a']
+    """
+    found: list[str] = []
+    while (end := name.rfind("/")) > 0:
+        name = name[:end]
+        found.append(name)
+    return found
 
 
 def _chunk(fields: list[Any], packs: list[str]) -> Chunk:
