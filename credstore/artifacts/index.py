@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, cast, get_args
 
 from credstore.artifacts.layout import pack_session
-from credstore.artifacts.names import LONGEST_PATH, is_file_name
+from credstore.artifacts.names import LONGEST_PATH, folders_of, is_file_name
 from credstore.errors import StorageIntegrityError
 
 FORMAT = "credstore.index/1"
@@ -134,9 +134,7 @@ def _files(data: bytes) -> Iterator[FileEntry]:
         _refuse("its last line is cut")
 
 
-def _file(
-    members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str], above: set[str]
-) -> FileEntry:
+def _file(members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str], above: set[str]) -> FileEntry:
     """One of the entries.
 
     Args:
@@ -149,10 +147,10 @@ def _file(
     if not is_file_name(name) or name in seen:
         _refuse("it names a file that is outside its folder, or twice")
     seen.add(name)
-    folders = _folders(name)
+    folders = folders_of(name)
     # Below a link it would be somewhere else.
     if name in above or not seen.isdisjoint(folders):
-        _refuse("it has something below what is no folder, or is empty")
+        _refuse("it has something below a link, a file or an empty folder")
     above.update(folders)
     file = FileEntry(
         name,
@@ -169,19 +167,6 @@ def _file(
     if sum(chunk.size for chunk in chunks) != file.size:
         _refuse("a file is not as long as its chunks")
     return file
-
-
-def _folders(name: str) -> list[str]:
-    """The folders that a name is in.
-
-    >>> _folders("a/b/c")
-    ['a/b', 'a']
-    """
-    found: list[str] = []
-    while (end := name.rfind("/")) > 0:
-        name = name[:end]
-        found.append(name)
-    return found
 
 
 def _chunk(fields: list[Any], packs: list[str]) -> Chunk:

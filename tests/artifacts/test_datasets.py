@@ -206,6 +206,7 @@ def test_single_files_and_named_files(data, tmp_path):
         (lambda path: [path / "sub"], StorageInvalidRequestError),
         (lambda path: {"../a": path / "file"}, StorageInvalidRequestError),
         (lambda path: [path / "file", path / "sub" / "file"], StorageInvalidRequestError),
+        (lambda path: {"a/b/c": path / "file", "a": path / "file"}, StorageInvalidRequestError),
         (lambda path: [path / "link"], StorageInvalidRequestError),
         (lambda path: path / "loop", StorageInvalidRequestError),
         (lambda path: [path / "pipe"], StorageInvalidRequestError),
