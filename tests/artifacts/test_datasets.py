@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import re
+import resource
 import stat
 import tracemalloc
 from functools import partial
@@ -489,3 +490,21 @@ def test_memory_is_bounded_by_packs_and_not_by_files(tmp_path, monkeypatch):
     # A batch of 4 MiB, the packs it fills, and two more on their way.
     assert run(main()) < 24 * MIB
     assert read(tmp_path / "out") == read(folder)
+
+
+def test_a_file_that_the_disk_does_not_take_is_named(tmp_path):
+    write(tmp_path / "data", {"small": b"1", "sub/large": noise(2_000_000)})
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def main():
+        manager = Store().manager()
+        await manager.save_dataset("set", tmp_path / "data")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, kept[1]))
+        try:
+            with pytest.raises(StorageError, match="sub/large: File too large"):
+                await manager.load_dataset("set", into=tmp_path / "new")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        assert {each.name for each in tmp_path.iterdir()} == {"data"}
+
+    run(main())
