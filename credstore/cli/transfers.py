@@ -292,7 +292,12 @@ def found_any(report: TransferReport, source: Spot) -> TransferReport:
             mistake than meant.
     """
     if report.counts.keys() <= {"extra"}:
-        raise StorageObjectNotFoundError("there is nothing below it", key=source.text)
+        raise StorageObjectNotFoundError(
+            "there is nothing below it"
+            if source.glob is None
+            else "nothing matches it; where *, ? or [ is part of a name, write a backslash before it",
+            key=source.text,
+        )
     return report
 
 

@@ -73,4 +73,8 @@ def translated(error: OSError, name: str) -> StorageError:
         return StorageQuotaExceededError(f"the disk is full: {said}", key=name)
     if error.errno in _DENIED:
         return StorageAccessDeniedError(f"the folder does not permit it: {said}", key=name)
+    if error.errno == errno.EISDIR:
+        said = "there is a folder of that name; remove it first"
+    elif error.errno == errno.ENOTDIR:
+        said = "there is a file where its folder has to be; remove that first"
     return StorageError(f"the file cannot be written: {said}", code=ErrorCode.IO_ERROR, key=name)

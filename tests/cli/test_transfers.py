@@ -288,7 +288,26 @@ def test_a_glob_and_include_hold_together(cli, folder):
     assert tree_of(Path("one")) == {"d.json": b"[1]"}
     cli("sync", "./data/b/*.txt", "store:two", "--include", "*.json", "--include", "c.*")
     assert keys(cli, "two") == ["two/c.txt"]
-    assert "nothing below" in cli("cp", "./data/b/*.txt", "store:two/", "--include", "*.json", code=3).err
+    assert "nothing matches" in cli("cp", "./data/b/*.txt", "store:two/", "--include", "*.json", code=3).err
+
+
+def test_a_key_with_a_bracket_is_written_with_a_backslash(cli, folder):
+    cli("put", "data/a.json", "app/[id].js")
+    for arguments in (["get", "app/[id].js", "out"], ["cp", "store:app/[id].js", "./out"]):
+        assert "write a backslash before it" in cli(*arguments, code=3).err
+    cli("cp", r"store:app/\[id].js", "./out/")
+    cli("get", r"app/\[id].js", "more")
+    assert tree_of(Path("out")) == tree_of(Path("more")) == {"[id].js": b"{}"}
+
+
+def test_a_folder_in_the_place_of_a_file_is_said(cli, folder):
+    make_tree(Path("copy"), {"a.json/x": b"", "b": b""})
+    ended = cli("sync", "data", "copy", "--delete", "--yes", code=9)
+    assert (
+        "a.json: the file cannot be written: there is a folder of that name; remove it first"
+        in ended.err.replace("'", "")
+    )
+    assert tree_of(Path("copy")) == {"a.json/x": b"", "b": b""}
 
 
 @pytest.mark.parametrize("verb", ["cp", "mv"])
