@@ -157,7 +157,8 @@ def _elements(kind: type, of: tuple[Any, ...], value: object) -> Iterator[tuple[
     if isinstance(value, Mapping):
         members = cast("Mapping[object, object]", value)
         yield from ((of[0], each) for each in members)
-        yield from ((of[-1], each) for each in members.values())
+        if of[-1] not in _ANYTHING:
+            yield from ((of[-1], each) for each in members.values())
     elif kind is not tuple or of[-1] is Ellipsis:
         yield from ((of[0], each) for each in cast("Collection[object]", value))
 
@@ -292,17 +293,21 @@ def check_fields(value: object, error: type[StorageError] = StorageInvalidReques
         StorageError: Of this class; a field has a wrong type.
     """
     kind = type(value)
-    for name, hint, at_once in _fields(cast("Hashable", kind)):
+    for name, hint, at_once, default in _fields(cast("Hashable", kind)):
         found = getattr(value, name)
-        if type(found) not in at_once and not fits(hint, found):
+        if found is not default and type(found) not in at_once and not fits(hint, found):
             raise error(_wrong(name, kind.__name__, hint, found))
 
 
 @cache
-def _fields(kind: type) -> tuple[tuple[str, Any, frozenset[type]], ...]:
+def _fields(kind: type) -> tuple[tuple[str, Any, frozenset[type], Any], ...]:
+    """Of each field its name, its annotation, the types that fit at once, and its default, which fits."""
     hints = get_type_hints(kind)
-    names = [each.name for each in fields(cast("Any", kind)) if each.init]
-    return tuple((name, hints[name], _at_once(hints[name])) for name in names)
+    return tuple(
+        (each.name, hints[each.name], _at_once(hints[each.name]), each.default)
+        for each in fields(cast("Any", kind))
+        if each.init
+    )
 
 
 def unchecked(kind: Callable[P, R]) -> Callable[P, R]:

@@ -16,7 +16,8 @@ import secrets
 import shutil
 import stat
 import sys
-from contextlib import suppress
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -136,6 +137,25 @@ class PendingFile:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+
+@contextmanager
+def locked(path: Path) -> Generator[None, None, None]:
+    """Hold a lock on a file, made if needed and never removed, against other processes and threads.
+
+    Where the file system has no locks, or the system is Windows, it holds nothing.
+
+    Raises:
+        OSError: It cannot be made.
+    """
+    fd = os.open(path, os.O_RDWR | os.O_CREAT | _CAREFUL, PRIVATE)
+    try:
+        if sys.platform != "win32":
+            with suppress(OSError):
+                fcntl.flock(fd, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(fd)
 
 
 def _hold(fd: int) -> bool:

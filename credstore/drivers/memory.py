@@ -14,6 +14,7 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from hashlib import sha256 as new_sha256
 from secrets import token_bytes
+from typing import Any
 
 from credstore.config.local import MemoryConfig
 from credstore.config.reports import said_of
@@ -60,6 +61,7 @@ from credstore.errors import (
 )
 from credstore.hashing import hash_into, joined, sha256
 from credstore.model import NOTHING, LinkGrant, Retention
+from credstore.quick import made
 
 CHUNK = 512 * 1024
 MANY = 100
@@ -211,18 +213,19 @@ class MemoryDriver(Driver):
             raise OPTIONS.of(self.name)
         data, digest = await _received(request)
         self._guard.check(request.deadline)
-        info = ObjectInfo(
-            key=request.key,
-            size=len(data),
-            etag=_new_etag(),
-            last_modified=datetime.now(UTC),
-            headers=request.headers,
-            metadata=_kept(request.metadata),
-            system=_kept(request.system),
-            write_id=request.write_id,
-            digest=digest,
-            served_by=self.name,
-        )
+        fields: dict[str, Any] = {
+            "key": request.key,
+            "size": len(data),
+            "etag": _new_etag(),
+            "last_modified": datetime.now(UTC),
+            "headers": request.headers,
+            "metadata": _kept(request.metadata),
+            "system": _kept(request.system),
+            "write_id": request.write_id,
+            "digest": digest,
+            "served_by": self.name,
+        }
+        info = made(ObjectInfo, fields)
         retention = request.retention or NOT_RETAINED
         stored = MemoryObject(data, info, _kept(request.tags), retention)
         return self._publish(stored, request.precondition)
@@ -237,14 +240,15 @@ class MemoryDriver(Driver):
             raise StoragePreconditionFailedError("the object is gone or a different version")
         self._check_removable(now)
         self._objects.put(stored)
-        return PutResult(
-            key=info.key,
-            size=info.size,
-            etag=info.etag,
-            digest=info.digest,
-            served_by=self.name,
-            replicas=(self.name,),
-        )
+        result: dict[str, Any] = {
+            "key": info.key,
+            "size": info.size,
+            "etag": info.etag,
+            "digest": info.digest,
+            "served_by": self.name,
+            "replicas": (self.name,),
+        }
+        return made(PutResult, result)
 
     def _now(self) -> datetime:
         return datetime.fromtimestamp(self._clock(), UTC)

@@ -8,16 +8,18 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 from credstore.arguments import typed
 from credstore.artifacts.signing.bundle import SIGNATURE
 from credstore.artifacts.signing.folders import verify_model
 from credstore.concurrency import in_thread
 from credstore.errors import (
+    ErrorCode,
+    StorageConfigurationError,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
@@ -28,7 +30,7 @@ from credstore.proofs.c2pa.files import hold
 from credstore.proofs.c2pa.trust import ListUse
 from credstore.proofs.c2pa.verdict import Unchecked
 from credstore.proofs.c2pa.verifying import Fetch
-from credstore.proofs.format.errors import ProofError, ProofUntrustedKeyError
+from credstore.proofs.format.errors import ProofAssetMismatchError, ProofError, ProofUntrustedKeyError
 from credstore.proofs.format.manifest_links import LARGEST_MANIFEST
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.media_types import HEAD, find_contradiction, media_type_of
@@ -40,6 +42,8 @@ from credstore.verification.policy import VerificationPolicy
 
 _NEXT_TO = (".sigstore", ".sigstore.json", ".bundle", ".intoto.json", ".intoto.jsonl", ".att", ".dsse.json")
 _MOST_PROOFS = 50
+_CLOCKS: Mapping[str, str] = {"issuer": "its issuer", "rfc3161": "a timestamping authority"}
+_WITNESSES = "witnesses of a log"
 
 
 @typed
@@ -113,9 +117,17 @@ async def _file(
     for place, data in await in_thread(_next_to, path):
         evidence += await in_thread(judge_file, data, place, digest, policy, now)
     if store is None:
-        unchecked[Unchecked("proofs in a store, by the file's digest", "naming a store")] = None
+        unchecked[Unchecked("proofs in a store, by the file's digest or its looks", "naming a store")] = None
     else:
-        evidence += await _proofs(store, digest)
+        proofs = await _proofs(store, digest)
+        if not proofs and shown is not None and shown.startswith("image/"):
+            try:
+                proofs = await _similar(store, source)
+            except StorageConfigurationError as error:
+                if error.code != ErrorCode.EXTRA_MISSING:
+                    raise
+                unchecked[Unchecked("proofs of pictures that look like it", error.message)] = None
+        evidence += proofs
     warnings += _false_types(evidence, head)
     return AssetVerdict(
         "asset" if path is None else path.name,
@@ -158,7 +170,6 @@ async def _proofs(store: ProofStore, digest: AssetDigest) -> list[Evidence]:
     found: list[Evidence] = []
     for proof in (await store.find_by_hash(digest.sha256))[:_MOST_PROOFS]:
         verified = proof.verified
-        clocks = {"issuer": "its issuer", "rfc3161": "a timestamping authority"}
         size = proof.record.asset.size
         if size != digest.size:
             error = StorageIntegrityError(f"the proof says {size} bytes, but the file has {digest.size}")
@@ -175,10 +186,32 @@ async def _proofs(store: ProofStore, digest: AssetDigest) -> list[Evidence]:
                     *([proof.status.state] if proof.status.state != "valid" else []),
                 ),
                 when=verified.time,
-                clock=clocks.get(verified.time_source, "witnesses of a log"),
+                clock=_CLOCKS.get(verified.time_source, _WITNESSES),
                 details={"proof_id": proof.proof_id, "media_type": proof.record.media_type},
             )
         )
+    return found
+
+
+async def _similar(store: ProofStore, picture: Storable) -> list[Evidence]:
+    """Proofs of pictures that look like this one: about other bytes, of which it may be a copy."""
+    from credstore.proofs.bindings.finding import BindingIndex
+
+    try:
+        matches = await BindingIndex(store).find_similar(picture)
+    except StorageInvalidRequestError:  # Nothing that it could be recognised by.
+        return []
+    found: list[Evidence] = []
+    for match in matches:
+        proof = match.proof
+        error = ProofAssetMismatchError(
+            f"proof {proof.proof_id} is about another file, which looks like this one ({match.score} of 100)"
+        )
+        details = {"proof_id": proof.proof_id, "score": match.score, "label": match.label}
+        what = ("a proof of credstore about a picture that looks like it",)
+        facts: dict[str, Any] = {"who": proof.record.issuer, "what": what, "when": proof.verified.time}
+        clock = _CLOCKS.get(proof.verified.time_source, _WITNESSES)
+        found.append(failure("proof", "the store", error, "untrusted", clock=clock, details=details, **facts))
     return found
 
 

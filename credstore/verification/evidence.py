@@ -29,8 +29,9 @@ class Evidence:
     Attributes:
         kind: "c2pa" for a manifest, "proof" for credstore's own, "attestation" for an in-toto statement,
             "signature" for a bundle that signs the file itself, "model" for a signed folder.
-        state: "trusted"; "untrusted" where it is intact but no one on the lists vouches for it; "failed";
-            "unchecked" where this machine cannot check it.
+        state: "trusted"; "untrusted" where it is intact but no one on the lists vouches for it, or it is
+            about another picture that looks like this one; "failed"; "unchecked" where this machine cannot
+            check it.
         place: Where it was: "embedded", a file name, a store.
         who: Who says it, or None.
         what: What is said.

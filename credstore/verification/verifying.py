@@ -30,8 +30,9 @@ async def verify(
             which there is nothing.
         policy: Whom to trust; by default the public lists that were saved and the snapshot in
             `encypher-c2pa`.
-        store: Where credstore's proofs are looked for by the file's digest; not closed. Its own trust store
-            counts, not the policy's.
+        store: Where credstore's proofs are looked for by the file's digest, and if there are none, proofs of
+            pictures that look like this one (extra `perceptual`), which never make it "verified"; not closed.
+            Its own trust store counts, not the policy's.
         media_type: What the file is said to be; by default what its name says.
         fetch: Fetches a manifest from the address that the file names; None fetches nothing.
         now: The verifier's clock, with a time zone.

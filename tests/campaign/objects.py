@@ -14,7 +14,7 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 from credstore import ClientSide, KeyRing, LocalConfig, LocalKey, LocalStorageProvider
 from credstore.driver.reader import ObjectReader
 from credstore.encryption import DataKey
-from credstore.errors import StorageDecryptionError, StorageError
+from credstore.errors import ErrorCode, StorageDecryptionError, StorageError
 from credstore.pipeline import envelope
 from credstore.pipeline.envelope import Opener, Sealer
 from credstore.pipeline.header import Binding, parse_header
@@ -185,17 +185,18 @@ class _NoTags:
 @contextmanager
 def planted(name: str | None) -> Iterator[None]:
     """A check left out."""
-    cryptography, begin = envelope._cryptography, ObjectReader.__init__
+    cryptography, refuse = envelope._cryptography, ObjectReader._refuse
 
     def without_tags():
         return (_NoTags, *cryptography()[1:])
 
-    def without_digest(self, *arguments, **options):
-        begin(self, *arguments, **{**options, "digest": None})
+    def without_digest(self, what, code):
+        if code != ErrorCode.DIGEST_MISMATCH:
+            refuse(self, what, code)
 
     patches = {
         "no-tags": (envelope, "_cryptography", without_tags),
-        "no-digest": (ObjectReader, "__init__", without_digest),
+        "no-digest": (ObjectReader, "_refuse", without_digest),
         "no-signature": (PublicKey, "is_signature", lambda *_: True),
     }
     if name is None:

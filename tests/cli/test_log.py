@@ -83,7 +83,7 @@ def test_a_log_from_its_creation_to_its_proofs(log: CommandLine, root: Path) -> 
     }
     monitored = log("log", "monitor", "--expect", "1.entry", "--json").document
     assert (monitored["size"], monitored["verified"], monitored["problems"]) == (3, 3, [])
-    assert log("log", "monitor", "--start", "2").out == "size 3, 1 entries verified\n"
+    assert log("log", "monitor", "--start", "2").out == "size 3, 1 entry verified\n"
     assert (root / "log/v1/checkpoint").read_text().startswith(f"{ORIGIN}\n3\n")
 
 
@@ -95,9 +95,12 @@ def test_wrong_ways_have_their_exit_codes(
     Path("rubbish").write_bytes(b"rubbish")
     log("log", "append", "rubbish", code=Exit.PROOF_FORMAT)
     log("log", "append", "nowhere", code=Exit.USAGE)
-    assert "1 expected entries" in log("log", "monitor", "--expect", "rubbish", code=Exit.LOG).out
-    assert "the log stalls" in log("log", "monitor", "--max-age", "1h", code=Exit.LOG).out
-    log("log", "vkey", "--name", "a b", code=Exit.CONFIGURATION)
+    assert "1 expected entry is" in log("log", "monitor", "--expect", "rubbish", code=Exit.LOG).out
+    assert "quorum of witnesses" in log("log", "monitor", "--max-age", "1h", code=Exit.USAGE).err
+    assert "compared with nothing" in log("log", "monitor").err
+    assert log("log", "monitor", "--memory", "m").err == ""
+    assert log("log", "monitor", "--json").document["compared"] is False
+    assert "log.pem" not in log("log", "vkey", "--name", "a b", code=Exit.CONFIGURATION).err
     vkey = log("log", "vkey").out.strip()
     assert "either" in log("log", "check", "--log", vkey, code=Exit.USAGE).err
     monkeypatch.delenv("CREDSTORE_LOG_POLICY")
@@ -115,6 +118,41 @@ def test_a_damaged_log_is_not_sound(log: CommandLine, root: Path) -> None:
     (root / "log/v1/tile/entries/000.p/2").unlink()
     assert "tile/entries/000.p/2: the tile is missing" in log("log", "check", code=Exit.LOG).out
     assert "tile/entries" in str(log("log", "check", "--json", code=Exit.LOG).document["problems"])
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("tile/0/000.p/2", "tile/0/000.p/2"),
+        ("tile/entries/000.p/2", "tile/entries/000.p/2"),
+        ("checkpoint", "log/v1/checkpoint"),
+    ],
+)
+def test_a_file_that_another_program_changed_is_a_problem_of_the_log(
+    log: CommandLine, root: Path, path: str, key: str
+) -> None:
+    log("log", "append", *issued(log, 2))
+    file = root / "log/v1" / path
+    file.write_bytes(file.read_bytes()[:-1] + b"x")
+    ended = log("log", "check", code=Exit.LOG)
+    assert key in ended.out + ended.err
+    assert "changed by another program" in ended.out + ended.err
+    assert "another program" in log("log", "append", *issued(log, 1), code=Exit.LOG).err
+
+
+def test_an_index_that_is_gone_is_said_with_what_to_do(log: CommandLine, root: Path) -> None:
+    Path("a").write_bytes(b"a")
+    log("proof", "issue", "a", "--log", "--bundled")
+    (run,) = (root / "log/v1/index").iterdir()
+    run.unlink()
+    ended = log("log", "check", code=Exit.LOG)
+    assert "index/: no run covers 1 of its entries" in ended.out
+    assert "--repair-index" in ended.err
+    assert log("log", "check", "--repair-index").out.endswith("; written again\n")
+    run.write_bytes(bytes(48))
+    assert "changed by another program" in log("log", "check", code=Exit.LOG).out
+    log("log", "check", "--repair-index")
+    assert log("log", "check").out == f"{ORIGIN}: 1 entry, 2 tiles read, 1 run of its index\n"
 
 
 def test_a_fork_is_found_and_kept(log: CommandLine, root: Path) -> None:
@@ -184,6 +222,86 @@ def test_a_server_that_never_answers_is_waited_for_as_long_as_is_said(log: Comma
         url = f"http://127.0.0.1:{silent.getsockname()[1]}/log"
         told = log("--timeout", "0.2s", "log", "check", "--url", url, code=Exit.UNAVAILABLE).err
     assert "in time (0.2 s)" in told
+
+
+def test_errors_about_a_log_say_where_it_is_and_with_which_file(log: CommandLine, root: Path) -> None:
+    good, bad = issued(log, 1)[0], Path("bad.json")
+    bad.write_bytes(b"{")
+    before = sorted(root.rglob("*"))
+    assert "'bad.json'" in log("log", "append", good, "bad.json", code=Exit.PROOF_FORMAT).err
+    assert sorted(root.rglob("*")) == before
+    shutil.rmtree(root / "log/v1/tile", ignore_errors=True)
+    log("log", "append", good)
+    (root / "log/v1/tile/0/000.p/1").unlink()
+    assert "'log/v1/tile/0/000.p/1'" in log("log", "proof", "0", code=Exit.LOG).err
+    assert "'elsewhere/checkpoint'" in log("log", "check", "--prefix", "elsewhere/", code=Exit.LOG).err
+
+
+def test_a_server_without_the_log_is_named(log: CommandLine, processes: Processes) -> None:
+    process = processes.start("log", "serve", "--port", "0", "--json")
+    base = json.loads(process.stdout.readline())["url"]
+    log("log", "check", "--url", base)
+    told = log("log", "check", "--url", f"{base}/elsewhere/", code=Exit.LOG).err
+    assert f"'{base}/elsewhere/checkpoint': there is no checkpoint here" in told
+
+
+def test_a_copy_whose_checkpoint_is_damaged_is_written_again(
+    log: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log("log", "append", *issued(log, 2))
+    log("log", "export", "copy")
+    checkpoint, tile = Path("copy/checkpoint"), Path("copy/tile/0/000.p/2")
+    good = checkpoint.read_bytes()
+    for damaged in (good[:-20], b"", bytes(len(good)), good.replace(b"\n2\n", b"\n9\n")):
+        checkpoint.write_bytes(damaged)
+        tile.write_bytes(b"")
+        log("log", "export", "copy")
+        assert checkpoint.read_bytes() == good
+        assert len(tile.read_bytes()) == 64
+    # What another key of this name has signed, or another log, is no damage.
+    log("log", "keygen", "other.pem")
+    elsewhere = ("--store", Path("elsewhere").absolute().as_uri())
+    for name in (ORIGIN, "other.example"):
+        monkeypatch.setenv("CREDSTORE_LOG_ORIGIN", name)
+        place = ("--prefix", f"{name}/")
+        vkey = log(*elsewhere, "log", "init", "--key", "other.pem", *place).out.strip()
+        log(*elsewhere, "log", "append", "--key", "other.pem", *place)
+        monkeypatch.delenv("CREDSTORE_LOG_POLICY", raising=False)
+        log(*elsewhere, "log", "export", "copy", "--log", vkey, *place, code=Exit.LOG)
+        assert checkpoint.read_bytes() == good
+
+
+def test_a_second_log_of_one_name_in_a_store_is_refused(log: CommandLine) -> None:
+    told = log("log", "init", "--prefix", "other/", code=Exit.CONFLICT).err
+    assert f"'log/v1/lock': the store has the log '{ORIGIN}' already" in told
+    log("log", "init", "--prefix", "other/", "--origin", "other.example")
+    told = log("log", "init", "--prefix", "third/", "--origin", "other.example", code=Exit.CONFLICT).err
+    assert "'other/lock'" in told
+
+
+def test_a_witness_in_the_store_of_its_log_is_warned_of(log: CommandLine, processes: Processes) -> None:
+    assert "the log has 0 entries; name files" in log("log", "append").err
+    log("log", "keygen", "w.pem")
+    run = ("log", "witness", "--key", "w.pem", "--name", "w.example", "--port", "0", "--policy", "policy")
+    own = log(
+        "log",
+        "witness",
+        "--key",
+        "log.pem",
+        "--name",
+        "w.example",
+        "--policy",
+        "policy",
+        code=Exit.CONFIGURATION,
+    )
+    assert "the key of the log itself" in own.err
+    for store, warned in ((), True), (("--store", Path("elsewhere").absolute().as_uri()), False):
+        process = processes.start(*store, *run)
+        first = process.stderr.readline()
+        assert (b"this store holds the log itself" in first) == warned
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=60) == 0
+    assert "[default: 8767" in log("log", "witness", "--help").out
 
 
 def test_witnesses_over_http(log: CommandLine, processes: Processes, tmp_path: Path) -> None:

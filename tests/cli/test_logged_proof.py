@@ -1,17 +1,24 @@
 """`credstore proof` with a log: what is signed is logged, verified offline, listed, and caught up with."""
 
+import asyncio
+import hashlib
 import json
 import os
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
 
+from credstore import LocalConfig, LocalStorageProvider
 from credstore.cli.exits import Exit
+from credstore.proofs.log import LogEntry, LogSequencer, pem_signer
 from credstore.proofs.log.proof_file import parse_log_proof
 from tests.cli.conftest import CommandLine
 from tests.cli.test_log import log
 from tests.cli.test_proof import PHOTO, issue, proof, verified_alone
+from tests.proofs.log.logs import Plain
+from tests.proofs.material import ID
 
 __all__ = ["log", "proof"]  # Fixtures.
 
@@ -174,6 +181,101 @@ def test_proofs_that_are_the_entries_of_the_log(
     monkeypatch.delenv("CREDSTORE_LOG_POLICY")
     assert "--bundled needs --log-policy" in log("proof", "get", first, code=Exit.USAGE).err
     log("log", "check", "--log", "x", "--url", "http://127.0.0.1:1", "--repair-index", code=Exit.USAGE)
+
+
+def test_a_full_tile_of_a_copy_that_was_damaged_is_fetched_again(log: CommandLine, root: Path) -> None:
+    """Full tiles are not compared each time, other than those at the edge."""
+    digest = hashlib.sha256(PHOTO).digest()
+
+    async def fill() -> None:
+        signer = pem_signer("log.example/proofs", Path("log.pem").read_bytes())
+        async with (
+            LocalStorageProvider(LocalConfig(path=str(root))) as provider,
+            LogSequencer(provider, signer=signer, admission=Plain(), max_wait=0.0) as sequencer,
+        ):
+            about = [digest if number == 5 else bytes(32) for number in range(300)]
+            await sequencer.append(
+                [
+                    LogEntry("issue", bytes([number % 256]) * 32, "key", b"sig", ID, each).data
+                    for number, each in enumerate(about)
+                ]
+            )
+
+    asyncio.run(fill())
+    history = ("proof", "history", "--asset", "photo.jpg", "--copy", "copy")
+    assert log(*history).out.startswith("5  issue")
+    for path in ("copy/tile/entries/000", "copy/tile/0/000"):
+        tile = Path(path)
+        good = tile.read_bytes()
+        tile.write_bytes(bytes([good[0] ^ 1]) + good[1:])
+        log(*history, "--no-update", code=Exit.LOG)
+        assert log(*history).out.startswith("5  issue")
+        assert tile.read_bytes() == good
+
+
+def test_statements_are_appended_whole_to_a_log_of_whole_proofs(log: CommandLine) -> None:
+    issue(log, "--log", "--bundled")
+    second = issue(log)
+    log("proof", "export", second, "-o", "second.json")
+    assert "without --bundled only digests" in log("log", "append", "second.json").err
+    log("proof", "get", second, "--bundled")  # From its object, which is the one that the log has digests of.
+    third = issue(log)
+    log("proof", "export", third, "-o", "third.json")
+    ended = log("log", "append", "third.json", "--bundled")
+    assert (ended.out, ended.err) == ("2  third.json\n", "")
+    assert third in log("proof", "get", third, "--bundled").out
+    assert third in log("proof", "find", "photo.jpg", "--bundled").out
+    large = issue(log, "--claims", json.dumps({"text": "x" * 20_000}))
+    log("proof", "export", large, "-o", "large.json")
+    assert (
+        "large.json: more than 16 KiB" in log("log", "append", "large.json", "--bundled", code=Exit.USAGE).err
+    )
+
+
+def test_proofs_that_only_the_log_has_are_hinted_at(log: CommandLine) -> None:
+    plain = issue(log)
+    assert log("proof", "find", "photo.jpg").err == ""
+    entry = issue(log, "--log", "--bundled")
+    for ask in (("find", "photo.jpg"), ("list",), ("history", "--asset", "photo.jpg")):
+        ended = log("proof", *ask)
+        assert plain in ended.out
+        assert entry not in ended.out
+        assert "--bundled shows those" in ended.err
+        assert "--bundled" not in log("proof", *ask, "--bundled").err
+        assert "--bundled" not in log("proof", *ask, "--json").err
+    assert "--bundled shows those" in log("proof", "get", entry, code=Exit.NOT_FOUND).err
+    assert entry in log("proof", "history", "--asset", "photo.jpg", "--bundled", "--log-prefix", "log/v1/", "--log-policy", "policy", "--log-memory", "m").out  # fmt: skip
+
+
+def test_options_of_a_log_that_would_have_no_effect_are_refused(
+    log: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    proof_id = issue(log)
+    for ask in (("get", proof_id), ("find", "photo.jpg"), ("list",)):
+        told = log("proof", *ask, "--log-memory", "memory", code=Exit.USAGE).err
+        assert "--log-memory has no effect without --bundled" in told
+    for option in ("--log-key", "--log-origin", "--log-mldsa-key", "--log-memory"):
+        told = log("proof", "issue", "photo.jpg", option, "x", code=Exit.USAGE).err
+        assert f"{option} has no effect without --log" in told
+    assert len(log("proof", "list").out.splitlines()) == 1
+    # What the environment says is for whichever command it concerns.
+    monkeypatch.setenv("CREDSTORE_LOG_MEMORY", "memory")
+    log("proof", "get", proof_id)
+    log("proof", "issue", "photo.jpg")
+
+
+def test_whoever_interrupts_is_told_how_to_log_what_was_signed(
+    log: CommandLine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def interrupted(*_: object) -> None:
+        signal.raise_signal(signal.SIGINT)
+        await asyncio.Event().wait()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(LogSequencer, "append", interrupted)
+        told = log("proof", "issue", "photo.jpg", "--log", code=Exit.INTERRUPTED).err
+    assert "interrupted; credstore proof reconcile --log logs what was signed" in told
+    assert log("proof", "reconcile", "--log").out == "1 logged, 0 failed\n"
 
 
 def test_the_history_of_a_file(log: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:

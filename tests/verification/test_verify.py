@@ -9,12 +9,14 @@ from datetime import UTC, datetime
 import pytest
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
+from PIL import Image
 
 import credstore
 from credstore.artifacts.signing.folders import sign_model
 from credstore.artifacts.signing.keys import ModelKey, ModelSigner
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.proofs import ProofStore, bundle_name
+from credstore.proofs.bindings import BindingIndex
 from credstore.proofs.c2pa import C2paTrust, TrustList, sign_manifest
 from credstore.proofs.format import errors
 from credstore.proofs.format.dsse import encode_pae
@@ -25,6 +27,7 @@ from credstore.verification.policy import NamedKey, SigstoreIdentity
 from tests.proofs.c2pa_material import AUTHORITY, CREDENTIALS, DEFINITION, Authority
 from tests.proofs.c2pa_media import MEDIA
 from tests.proofs.material import ISSUER, SIGNER, TRUST
+from tests.proofs.pictures import encoded, picture, stripped
 
 PNG = MEDIA["image/png"]
 KEY = ec.generate_private_key(ec.SECP256R1())
@@ -171,6 +174,35 @@ def test_the_snapshot_is_a_second_list_and_only_that(photo, monkeypatch):
     photo.write_bytes(data)
     assert verify(photo, VerificationPolicy(snapshot=True)).state == "failed"
     assert len(asked) == 1
+
+
+def test_a_stripped_picture_leads_to_the_proof_of_the_one_it_looks_like(tmp_path, monkeypatch):
+    async def scene():
+        async with ProofStore(MemoryStorageProvider(), trust=TRUST, signer=SIGNER, prefix="p/") as store:
+            proof = await BindingIndex(store).issue(encoded(picture(1)), media_type="image/png")
+            copy, other = tmp_path / "copy.jpg", tmp_path / "other.jpg"
+            copy.write_bytes(stripped(picture(1)))
+            other.write_bytes(stripped(picture(2)))
+            blank = encoded(Image.new("RGB", (64, 64)))
+            found = [
+                await credstore.verify(each, policy=POLICY, store=store) for each in (copy, other, blank)
+            ]
+            monkeypatch.setattr("credstore.extras._is_there", lambda module: module != "iscc_lib")
+            found.append(await credstore.verify(copy, policy=POLICY, store=store))
+            return proof, found
+
+    proof, (found, other, blank, without) = asyncio.run(scene())
+    (evidence,) = found.evidence
+    assert (evidence.kind, evidence.state, evidence.who) == ("proof", "untrusted", ISSUER)
+    assert evidence.details["proof_id"] == proof.proof_id
+    assert 84 < evidence.details["score"] <= 100
+    assert found.state == "untrusted"  # It is about other bytes.
+    with pytest.raises(errors.ProofAssetMismatchError, match=f"proof {proof.proof_id} is about another file"):
+        found.require()
+    assert other.state == blank.state == without.state == "nothing"
+    (unchecked,) = [each for each in without.unchecked if "look like" in each.what]
+    assert "perceptual" in unchecked.settled_by
+    assert not [each for each in other.unchecked if "look like" in each.what]
 
 
 def test_proofs_are_found_by_the_files_hash(photo):

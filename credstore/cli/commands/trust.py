@@ -75,19 +75,27 @@ def update_command(
 @click.option("--folder", metavar="FOLDER", help="Where they are saved.")
 @click.pass_obj
 def list_command(invocation: Invocation, *, folder: str | None) -> None:
-    """Show the saved lists, and which there are to fetch."""
+    """Show the saved lists, and which there are to fetch.
+
+    An address counts as confirmed once a list has come from it.
+    """
+    from credstore.proofs.c2pa.trust import ListUse
     from credstore.verification.lists import PUBLIC_LISTS, saved_lists
 
     saved = saved_lists(None if folder is None else Path(folder)).uses()
+    there = {use.name for use in saved}
+    missing = [each for each in PUBLIC_LISTS if each.title not in there]
     if invocation.json:
-        print_json(saved)
+        unused = [
+            ListUse(each.purpose, each.title, "", None, each.anchors, 0, confirmed=False) for each in missing
+        ]
+        print_json([*saved, *unused])
         return
     for use in saved:
         say(f"{use.name}: for {use.purpose}, fetched {use.date}, {use.certificates} certificates")
-    there = {use.name for use in saved}
-    for each in PUBLIC_LISTS:
-        if each.title not in there:
-            say(f"{each.title}: not fetched; credstore trust update {each.name} asks {each.anchors}")
+    for each in missing:
+        where = f"{each.anchors} (not confirmed)"
+        say(f"{each.title}: not fetched; credstore trust update {each.name} asks {where}")
 
 
 for each in (update_command, list_command):

@@ -32,7 +32,6 @@ from credstore.proofs.format.errors import ProofError
 from credstore.proofs.format.ids import is_proof_id
 from credstore.proofs.format.manifest_links import MANIFEST_TYPE, manifest_options
 from credstore.proofs.format.record import SoftBinding
-from credstore.proofs.store.layout import PREFIX
 from credstore.proofs.store.model import IssueOptions, Proof
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.provider.provider import StorageProvider
@@ -62,16 +61,16 @@ class BindingMatch:
 class BindingIndex:
     """Finds proofs of a store by soft bindings; open and close the store yourself."""
 
-    def __init__(self, store: ProofStore, *, prefix: str = PREFIX) -> None:
+    def __init__(self, store: ProofStore, *, prefix: str | None = None) -> None:
         """Look into a store.
 
         Args:
             store: Where the proofs are; its trust store decides which count.
-            prefix: Leading part of the names, as the store's own.
+            prefix: Leading part of the names; by default the store's own.
         """
         self.store = store
         self._provider: StorageProvider = store.provider
-        self._names = BindingNames(prefix)
+        self._names = BindingNames(store.prefix if prefix is None else prefix)
 
     async def issue(
         self, asset: Storable, *, bindings: Iterable[SoftBinding] = (), **options: Unpack[IssueOptions]

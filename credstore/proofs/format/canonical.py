@@ -8,7 +8,7 @@ library's C encoder where its output is JCS (no floats, names of ASCII), else th
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, NoReturn, TypeAlias, cast
 
 from credstore.proofs.format.errors import ProofFormatError
@@ -18,6 +18,7 @@ Json: TypeAlias = "dict[str, Json] | list[Json] | str | int | float | bool | Non
 LARGEST_INTEGER = 2**53 - 1
 """RFC 7493 section 2.2: what every reader of JSON represents exactly."""
 DEEPEST = 32
+_TEXT = {str}
 _LONGEST_NUMBER = 25
 """Characters of the longest number that JCS writes: -0.0000012345678901234567, and one digit more."""
 
@@ -161,14 +162,16 @@ def _walk(value: object, deepest: int) -> bool:
         raise ProofFormatError("objects and arrays are nested too deeply")
     plain = True
     if kind is dict:
-        for name, member in cast("dict[object, object]", value).items():
-            if type(name) is not str:
-                raise ProofFormatError("a name that is not a string")
-            # JCS sorts names by UTF-16 code units, Python by code points: the same for ASCII.
-            if not name.isascii():
-                _check_text(name)
-                plain = False
-            # Most members are strings; a call for each would cost as much as the rest.
+        members = cast("dict[object, object]", value)
+        if not {*map(type, members)} <= _TEXT:
+            raise ProofFormatError("a name that is not a string")
+        # JCS sorts names by UTF-16 code units, Python by code points: the same for ASCII.
+        plain = _is_ascii(cast("dict[str, object]", members))
+        # Most members are strings; a call for each would cost as much as the rest.
+        if {*map(type, members.values())} == _TEXT:
+            _is_ascii(cast("dict[str, str]", members).values())
+            return plain
+        for member in members.values():
             if type(member) is not str:
                 plain = _walk(member, deepest - 1) and plain
             elif not member.isascii():
@@ -179,6 +182,15 @@ def _walk(value: object, deepest: int) -> bool:
             plain = _walk(member, deepest - 1) and plain
         return plain
     raise ProofFormatError(f"JSON has no {kind.__name__}")
+
+
+def _is_ascii(texts: Iterable[str]) -> bool:
+    """Whether all of them are; others are checked."""
+    if "".join(texts).isascii():
+        return True
+    for text in texts:
+        _check_text(text)
+    return False
 
 
 def _check_text(text: str) -> None:

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from hashlib import sha256
 
 from credstore.arguments import typed_class
 from credstore.errors import StorageConfigurationError
@@ -22,6 +23,7 @@ from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.objects import LogObjects
 from credstore.proofs.log.policy import LogPolicy
 from credstore.proofs.log.proof_log import ProofLog
+from credstore.proofs.log.reading import LogTiles
 from credstore.proofs.log.sequencer import LogSequencer
 
 
@@ -33,11 +35,13 @@ class Statement:
         index: In the log, 0-based.
         entry: What it says.
         data: Its bytes, or None where the log has only digests of them.
+        first: Whether it is known to be the first with its id; where it is not, look that up.
     """
 
     index: int
     entry: LogEntry
     data: bytes | None = field(repr=False)
+    first: bool = False
 
 
 @typed_class
@@ -106,10 +110,14 @@ class BundledLog(ProofLog):
         return [each for each in await self._found(key_of_asset(sha256)) if each.entry.subject == sha256]
 
     async def _found(self, key: bytes) -> list[Statement]:
-        await self._reading.checkpoint()
+        indices = await self._index.find(key, await self._now(), self._now)
         tiles = await self._reading.tiles()
-        found = [_statement(index, await tiles.entry(index)) for index in await self._index.find(key, tiles)]
+        found = [_statement(index, await tiles.entry(index)) for index in indices]
         return [each for each in found if each is not None][:MOST_FOUND]
+
+    async def _now(self) -> LogTiles:
+        await self._reading.checkpoint()
+        return await self._reading.tiles()
 
     async def prove(self, index: int, /) -> LogPart:
         """The entry of an index, with the proof that the log has it.
@@ -123,18 +131,39 @@ class BundledLog(ProofLog):
         return LogPart(await self._reading.entry(index), proof.decode())
 
     async def proofs(self) -> AsyncGenerator[Statement, None]:
-        """All proofs, in the log's order.
+        """All proofs, in the log's order; the index is not needed.
 
         Raises:
             LogError: The log cannot be used.
             StorageError: The log cannot be read.
         """
-        await self._reading.checkpoint()
-        async with aclosing(self._reading.entries()) as entries:
+        size = (await self._now()).size
+        seen = _Seen(size)
+        async with aclosing(self._reading.entries(0, size)) as entries:
             async for index, data in entries:
                 found = _statement(index, data)
                 if found is not None:
-                    yield found
+                    yield replace(found, first=not seen.add(found.entry.proof_id or ""))
+
+
+class _Seen:
+    """The ids so far, in two bytes for each entry of the log: it may call a new one known, never the reverse.
+
+    Few new ones are, about 3 of 1,000, so that looking these up costs little.
+    """
+
+    def __init__(self, most: int) -> None:
+        self._bits = bytearray(2 * max(most, 512))
+
+    def add(self, proof_id: str) -> bool:
+        """Note an id; returns whether it may have been there already."""
+        digest = sha256(proof_id.encode()).digest()
+        there = True
+        for at in range(0, len(digest), 8):
+            place, bit = divmod(int.from_bytes(digest[at : at + 8], "big") % (8 * len(self._bits)), 8)
+            there = there and bool(self._bits[place] & 1 << bit)
+            self._bits[place] |= 1 << bit
+        return there
 
 
 def _statement(index: int, data: bytes) -> Statement | None:

@@ -44,6 +44,11 @@ class LogClient:
         self._last: SignedCheckpoint | None = None
         self._tiles: LogTiles | None = None
 
+    @property
+    def remembers(self) -> bool:
+        """Whether the last state outlives this object."""
+        return self._memory is not None
+
     async def checkpoint(self) -> WitnessedCheckpoint:
         """The state of the log now, verified to continue the last one that was seen.
 
@@ -55,32 +60,55 @@ class LogClient:
             LogTileError: Tiles that show the consistency are missing or wrong.
             StorageError: The fetch function failed.
         """
+        known = await self._remembered()  # Before the log, which grows while other processes remember it.
+        here = self._last
         data = await self._fetch(CHECKPOINT, LARGEST_NOTE)
         if data is None:
             raise CheckpointError("there is no checkpoint here", key=CHECKPOINT)
         found = self.policy.verify(data, what=CHECKPOINT)
         new = found.signed.checkpoint
-        known = await self._known(new.origin)
         tiles = LogTiles(self._fetch, new.size, new.root)
-        if known is not None:
-            await self._check_continues(known, found.signed, tiles)
-        if self._memory is not None and (known is None or known.checkpoint != new):
+        kept = known.get(new.origin)
+        seen = {each.checkpoint: each for each in (kept, here) if each is not None}
+        for state, each in seen.items():
+            if state.origin == new.origin:
+                await self._check_continues(each, found.signed, tiles)
+        if self._memory is not None and (kept is None or kept.checkpoint != new):
             await self._memory.save(new.origin, data)
-        self._last = found.signed
-        if self._tiles is None or (self._tiles.size, self._tiles.root) != (new.size, new.root):
-            self._tiles = tiles
+        await self._take(found.signed, tiles, here)
         return found
 
-    async def _known(self, origin: str) -> SignedCheckpoint | None:
-        """The last state that was seen; whatever is on the disk, since another process may have seen more."""
-        data = None if self._memory is None else await self._memory.load(origin)
-        kept = (
-            None if data is None else open_checkpoint(data, self.policy.log_keys, what="the kept checkpoint")
-        )
-        here = self._last if self._last is not None and self._last.checkpoint.origin == origin else None
-        if kept is None or here is None:
-            return kept or here
-        return max(kept, here, key=_size_of)
+    async def _remembered(self) -> dict[str, SignedCheckpoint]:
+        """The last state of each log that is on the disk, where another process may have seen more."""
+        found: dict[str, SignedCheckpoint] = {}
+        if self._memory is not None:
+            for origin in dict.fromkeys(key.name for key in self.policy.log_keys):
+                data = await self._memory.load(origin)
+                if data is not None:
+                    what = str(self._memory.path(origin))
+                    found[origin] = open_checkpoint(data, self.policy.log_keys, what=what)
+        return found
+
+    async def _take(self, found: SignedCheckpoint, tiles: LogTiles, before: SignedCheckpoint | None) -> None:
+        """Continue from a state, unless another call has gone further meanwhile, which has to continue it."""
+        while self._last is not before and self._last is not None and self._tiles is not None:
+            before, larger = self._last, self._tiles
+            if found.checkpoint.origin != before.checkpoint.origin:
+                break
+            if found.checkpoint.size > before.checkpoint.size:
+                await self._check_continues(before, found, tiles)
+            elif await larger.continues(found.checkpoint.size, found.checkpoint.root):
+                return
+            else:
+                raise await self.forked(
+                    f"the log {found.checkpoint.origin!r} shows size {found.checkpoint.size}, which its size "
+                    f"{before.checkpoint.size} does not continue",
+                    found,
+                    before,
+                )
+        self._last = found
+        if self._tiles is None or (self._tiles.size, self._tiles.root) != (tiles.size, tiles.root):
+            self._tiles = tiles
 
     async def _check_continues(
         self, known: SignedCheckpoint, found: SignedCheckpoint, tiles: LogTiles
@@ -186,7 +214,3 @@ class LogClient:
         except LogInclusionError as error:
             raise StorageError(f"a proof that was just made does not verify: {error.message}") from error
         return proof
-
-
-def _size_of(signed: SignedCheckpoint) -> int:
-    return signed.checkpoint.size

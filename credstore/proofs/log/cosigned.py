@@ -63,7 +63,7 @@ class CosignedStates:
         if found is None:
             raise CheckpointError(
                 f"what is kept of the witness {self._key.name!r} is not a checkpoint that it has cosigned",
-                key=str(self._memory.folder),
+                key=str(self._memory.path(self._name(origin), "witness")),
             )
         return found
 

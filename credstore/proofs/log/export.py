@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from credstore.arguments import typed
@@ -12,7 +13,7 @@ from credstore.proofs.format.errors import CheckpointError
 from credstore.proofs.log.checkpoint import SignedCheckpoint, open_checkpoint
 from credstore.proofs.log.client import LogClient
 from credstore.proofs.log.memory import LogMemory
-from credstore.proofs.log.note import LARGEST_NOTE
+from credstore.proofs.log.note import LARGEST_NOTE, NoteError, VerifierKey, parse_note
 from credstore.proofs.log.objects import CHECKPOINT
 from credstore.proofs.log.reading import Fetch, LogTiles
 from credstore.proofs.log.tiles import ENTRIES, FULL, TILE_HEIGHT, encode_bundle, levels_of, tiles_of
@@ -33,7 +34,8 @@ def read_copy(folder: str | Path) -> Fetch:
 async def export_log(client: LogClient, folder: str | Path, *, only_new: bool = False) -> int:
     """Copy a log into a folder; the checkpoint comes last, so that it never names what is not there.
 
-    What an earlier copy has left is kept and continued: a log that does not continue it never replaces it.
+    What an earlier copy has left is kept and continued: a log that does not continue it never replaces it. A
+    checkpoint of the copy that is damaged is written again, with every tile.
     Unless only new tiles are wanted, full tiles that are there are read again from the log, and written only
     where they differ.
 
@@ -69,12 +71,18 @@ async def export_log(client: LogClient, folder: str | Path, *, only_new: bool = 
 
 
 async def _copied(client: LogClient, found: SignedCheckpoint, tiles: LogTiles, root: Path) -> int:
-    """The size of the copy that the log continues; 0 where there is none."""
+    """The size of the copy that the log continues; 0 where there is none, or its checkpoint is damaged."""
     data = await in_thread(_read, root / CHECKPOINT, LARGEST_NOTE)
     if data is None:
         return 0
-    known = open_checkpoint(data, client.policy.log_keys, what=str(root / CHECKPOINT))
-    copy, new = known.checkpoint, found.checkpoint
+    new = found.checkpoint
+    try:
+        known = open_checkpoint(data, client.policy.log_keys, what=str(root / CHECKPOINT))
+    except CheckpointError:
+        if _is_damaged(data, new.origin, client.policy.log_keys):
+            return 0
+        raise
+    copy = known.checkpoint
     if copy.origin != new.origin:
         raise CheckpointError(f"{root} has a copy of the log {copy.origin!r}, and this is {new.origin!r}")
     if not await tiles.continues(copy.size, copy.root):
@@ -86,6 +94,17 @@ async def _copied(client: LogClient, found: SignedCheckpoint, tiles: LogTiles, r
             LogMemory(root),
         )
     return copy.size
+
+
+def _is_damaged(data: bytes, origin: str, keys: Sequence[VerifierKey]) -> bool:
+    """Whether a checkpoint that cannot be verified is what is left of one of this log, and not another's."""
+    try:
+        note = parse_note(data)
+    except NoteError:
+        return True
+    ours = {(key.name, key.key_id) for key in keys}
+    signed = any((line.name, line.key_id) in ours for line in note.signatures)
+    return signed and note.text.partition("\n")[0] == origin
 
 
 def _read(path: Path, most: int) -> bytes | None:

@@ -8,6 +8,7 @@ from credstore.arguments import typed
 from credstore.proofs.format.errors import LogTileError
 from credstore.proofs.log.checkpoint import Checkpoint
 from credstore.proofs.log.client import LogClient
+from credstore.proofs.log.entry import is_whole
 from credstore.proofs.log.tiles import ENTRIES, FULL, Edge, grow, levels_of, tiles_of
 
 
@@ -19,12 +20,14 @@ class LogReport:
         checkpoint: That was checked.
         entries: How many were read and hashed.
         tiles: How many tiles and bundles were read.
+        whole: How many entries are whole statements: a log that has any has an index, see `check_index`.
         problems: What is wrong, by path; empty for a sound log.
     """
 
     checkpoint: Checkpoint
     entries: int = 0
     tiles: int = 0
+    whole: int = 0
     problems: dict[str, str] = field(default_factory=dict[str, str])
 
 
@@ -43,7 +46,7 @@ async def check_log(client: LogClient) -> LogReport:
     found = await client.checkpoint()
     tiles = await client.tiles()
     problems: dict[str, str] = {}
-    count = 0
+    count = whole = 0
     edge = Edge()
     for level in reversed(levels_of(tiles.size)):
         for tile in tiles_of(tiles.size, level):
@@ -51,6 +54,7 @@ async def check_log(client: LogClient) -> LogReport:
                 if level == ENTRIES:
                     entries = await tiles.entries(tile.index)
                     count += len(entries)
+                    whole += sum(map(is_whole, entries))
                     if edge.size == tile.index * FULL:
                         edge = grow(edge, entries).edge
                 else:
@@ -59,4 +63,4 @@ async def check_log(client: LogClient) -> LogReport:
                 problems[error.key or tile.path] = error.message
     if not problems and edge.root != found.signed.checkpoint.root:
         problems["checkpoint"] = "the entries do not have the root of the checkpoint"
-    return LogReport(found.signed.checkpoint, count, tiles.reads, problems)
+    return LogReport(found.signed.checkpoint, count, tiles.reads, whole, problems)

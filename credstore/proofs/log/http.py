@@ -19,6 +19,7 @@ from credstore.errors import (
     StorageConfigurationError,
     StorageConnectionError,
     StorageError,
+    StorageRateLimitedError,
     StorageTimeoutError,
     StorageUnavailableError,
 )
@@ -31,6 +32,15 @@ _OK = 200
 _NOT_FOUND = 404
 _SERVER_ERROR = 500
 _GONE = 410
+_RATE = 429
+_MEANINGS = {
+    "dns": "the name of the server is not known",
+    "connect": "the server cannot be reached",
+    "tls": "no trusted TLS connection could be made",
+    "broken": "the connection broke",
+}
+_LASTING = frozenset({"protocol", "tls", "proxy-password", "proxy-refused"})
+"""What ends an exchange in the same way each time, a response that is too large among it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,8 +95,10 @@ class LogHttp:
             headers["content-type"] = media_type
         request = HttpRequest(method=method, url=url, headers=headers, body=body)
         applied: Applied = "no" if body is None else "maybe"
+        status: int | None = None
         try:
             response = await self._transport.send(request, deadline=time.monotonic() + self._timeout)
+            status = response.status
             return HttpAnswer(response.status, dict(response.headers), await response.read(most))
         except WireError as error:
             applied = applied if error.sent else "no"
@@ -96,8 +108,14 @@ class LogHttp:
                     key=_shown(url),
                     applied=applied,
                 ) from None
+            said = "" if status is None else f" (status {status})"
+            why = error.detail or _MEANINGS.get(error.kind, error.kind)
             raise StorageConnectionError(
-                f"no usable response: {error.detail or error.kind}", key=_shown(url), applied=applied
+                f"no usable response{said}: {why}",
+                key=_shown(url),
+                status_code=status,
+                applied=applied,
+                retryable=error.kind not in _LASTING,
             ) from None
 
     @typed
@@ -113,7 +131,13 @@ class LogHttp:
         if answer.status in {_NOT_FOUND, _GONE}:
             return None
         kind = StorageUnavailableError if answer.status >= _SERVER_ERROR else StorageError
-        raise kind("the server did not return the file", key=_shown(url), status_code=answer.status)
+        if answer.status == _RATE:
+            kind = StorageRateLimitedError
+        raise kind(
+            f"the server did not return the file, but status {answer.status}",
+            key=_shown(url),
+            status_code=answer.status,
+        )
 
     @typed
     def fetch(self, url: str) -> Fetch:

@@ -15,7 +15,9 @@ from hashlib import blake2b
 from credstore.arguments import typed
 from credstore.concurrency import in_thread
 from credstore.errors import StorageObjectNotFoundError
+from credstore.proofs.format.errors import LogTileError
 from credstore.proofs.log.client import LogClient
+from credstore.proofs.log.entry import is_whole
 from credstore.proofs.log.index_runs import (
     BLOCK,
     INDEX,
@@ -26,6 +28,7 @@ from credstore.proofs.log.index_runs import (
     cover,
     rows_of,
     split_rows,
+    within,
 )
 from credstore.proofs.log.indexing import LARGEST_GAP, LogIndex
 from credstore.proofs.log.objects import LogObjects
@@ -67,6 +70,7 @@ async def check_index(
     objects: LogObjects,
     *,
     repair: bool = False,
+    whole: bool | None = None,
     block: int = BLOCK,
     largest_span: int = LARGEST_SPAN,
 ) -> IndexReport:
@@ -79,6 +83,8 @@ async def check_index(
         client: Of the log.
         objects: Of the log, in its store.
         repair: Remove wrong runs, and write them again from the entries; no key is needed.
+        whole: Whether the log has whole statements, as a `LogReport` says, and so needs an index; None looks,
+            where there is none.
         block: As that of the `LogIndex` that writes it.
         largest_span: As that of the `LogIndex` that writes it.
 
@@ -97,27 +103,38 @@ async def check_index(
     for run in runs:
         if run.end > tiles.size:
             problems[run.path] = f"it covers entries up to {run.end}, and the log has {tiles.size}"
-    within = [run for run in runs if run.path not in problems]
-    sums = await _sums(tiles, {at for run in within for at in (run.start, run.end)}, key)
+    inside = within(runs, tiles.size)
+    sums = await _sums(tiles, {at for run in inside for at in (run.start, run.end)}, key)
     rows = 0
-    for run in within:
+    for run in inside:
         start, end = sums[run.start], sums[run.end]
         expected = _Sum(end.rows - start.rows, (end.value - start.value) % _MODULUS)
         why = await _wrong(objects, run, expected, key)
         if why is not None:
             problems[run.path] = why
         rows += expected.rows
-    _, gaps = cover([run for run in within if run.path not in problems], tiles.size)
+    _, gaps = cover([run for run in inside if run.path not in problems], tiles.size)
     missing = sum(end - start for start, end in gaps)
-    if runs and missing > LARGEST_GAP and not problems:
+    if not runs and missing:  # It has no index, or none any more.
+        expects = whole if whole is not None else await _has_whole(tiles)
+    else:
+        expects = missing > LARGEST_GAP
+    if expects and not problems:
         problems[INDEX] = f"no run covers {missing} of its entries"
     if problems and repair:
         await objects.remove([path for path in problems if path != INDEX])
         await index.extend(tiles)
         await index.aclose()  # Its own merge ends before another one starts.
         with suppress(StorageObjectNotFoundError):  # Another process merges, too.
-            await index.merge()
+            await index.merge(tiles.size)
     return IndexReport(len(runs), rows, problems, repaired=bool(problems) and repair)
+
+
+async def _has_whole(tiles: LogTiles) -> bool:
+    for bundle in range(-(-tiles.size // FULL)):
+        if any(is_whole(each) for each in await tiles.entries(bundle)):
+            return True
+    return False
 
 
 async def _sums(tiles: LogTiles, bounds: set[int], key: bytes) -> dict[int, _Sum]:
@@ -157,6 +174,8 @@ async def _wrong(objects: LogObjects, run: Run, expected: _Sum, key: bytes) -> s
             data = await objects.part(run.path, at, min(run.size, at + step))
         except StorageObjectNotFoundError:
             return None
+        except LogTileError as error:
+            return error.message
         rows = await in_thread(split_rows, data)
         if rows != sorted(rows) or rows[:1] < [before]:
             return "its rows are not sorted, so that a search misses some"

@@ -71,9 +71,12 @@ def parse_run(path: str, size: int, block: int = BLOCK) -> Run | None:
 
 
 def cover(runs: Iterable[Run], size: int) -> tuple[list[Run], list[tuple[int, int]]]:
-    """The fewest runs that cover a log from its first entry on, and the ranges that none of them covers."""
+    """The fewest runs that cover a log from its first entry on, and the ranges that none of them covers.
+
+    A run that ends beyond the log is of a later state, or was planted, and covers nothing.
+    """
     widest: dict[int, Run] = {}
-    for run in sorted(sound(runs)):
+    for run in sorted(sound(within(runs, size))):
         widest[run.start] = run
     chosen: list[Run] = []
     gaps: list[tuple[int, int]] = []
@@ -87,6 +90,11 @@ def cover(runs: Iterable[Run], size: int) -> tuple[list[Run], list[tuple[int, in
         gaps.append((at, min(end, size)))
         at = end
     return chosen, gaps
+
+
+def within(runs: Iterable[Run], size: int) -> list[Run]:
+    """Those that end within a log of this size."""
+    return [run for run in runs if run.end <= size]
 
 
 def is_within(run: Run, other: Run) -> bool:

@@ -8,7 +8,7 @@ lacks is read from the log itself.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import aclosing, suppress
 
 from credstore.arguments import typed_class
@@ -32,6 +32,7 @@ from credstore.proofs.log.index_runs import (
     rows_of,
     sound,
     split_rows,
+    within,
 )
 from credstore.proofs.log.objects import LogObjects
 from credstore.proofs.log.reading import LogTiles
@@ -43,6 +44,7 @@ _PARTS = 64
 LARGEST_GAP = 4 * BLOCK
 """Entries that are read from the log where its index lacks them."""
 _TRIES = 4
+MENDING = "credstore log check --repair-index, or check_index(…, repair=True), writes it again"
 MOST_FOUND = 1000
 """Entries that are returned for one key."""
 
@@ -113,7 +115,7 @@ class LogIndex:
             await self._objects.remove([old.path])
         self._covered, self._rows = at, rows
         if due and (self._merging is None or self._merging.done()):
-            self._merging = asyncio.create_task(self._merge_quietly())
+            self._merging = asyncio.create_task(self._merge_quietly(tiles.size))
 
     async def _start(self, tiles: LogTiles) -> int:
         """Up to where the index is whole, with the rows of the block that it ends in."""
@@ -130,25 +132,29 @@ class LogIndex:
             found += await in_thread(rows_of, [each for each in entries if start <= each[0] < end])
         return found
 
-    async def _merge_quietly(self) -> None:
+    async def _merge_quietly(self, size: int) -> None:
         with suppress(StorageError):  # The runs stay as they are, and a later call merges them.
-            await self.merge()
+            await self.merge(size)
 
-    async def merge(self) -> int:
+    async def merge(self, size: int) -> int:
         """Merge each 16 final runs into one, as far as they are there; returns how many were made.
+
+        Args:
+            size: Of the log, verified: runs that end beyond it are left as they are.
 
         Raises:
             StorageError: The store failed; a later call continues.
         """
         made = 0
-        runs_now = sound(await self.runs())
+        runs_now = sound(within(await self.runs(), size))
         final = [run for run in runs_now if run.end - run.start >= self._block]
         await self._objects.remove(
             [run.path for run in runs_now if any(is_within(run, other) for other in final)]
         )
         span = self._block
         while span < self._largest:
-            runs = {run.start: run for run in sound(await self.runs()) if run.end - run.start == span}
+            found = sound(within(await self.runs(), size))
+            runs = {run.start: run for run in found if run.end - run.start == span}
             for start in sorted(runs):
                 group = [runs.get(start + number * span) for number in range(FACTOR)]
                 if start % (span * FACTOR) == 0 and None not in group:
@@ -179,26 +185,38 @@ class LogIndex:
             ended = [place == run.rows for place, run in zip(places, runs, strict=True)]
             yield await in_thread(merge_parts, buffers, ended)
 
-    async def find(self, key: bytes, tiles: LogTiles) -> list[int]:
+    async def find(
+        self, key: bytes, tiles: LogTiles, newer: Callable[[], Awaitable[LogTiles]] | None = None
+    ) -> list[int]:
         """The entries of a key, in the log's order: one request for the names, and about one for each run.
+
+        Args:
+            key: As `key_of_asset` and `key_of_proof` make it.
+            tiles: Of the log's state.
+            newer: Reads its state again, which is asked where a run is of a later one than `tiles`; the
+                entries are then those of that state. Without it, such a run counts for nothing.
 
         Raises:
             LogTileError: More of the index is missing than can be read from the log.
             StorageError: The store failed.
         """
         for _ in range(_TRIES):
+            runs = await self.runs()
+            if newer is not None and len(within(runs, tiles.size)) < len(runs):
+                # Runs are written after the checkpoint, so whatever still ends beyond it was planted.
+                tiles = await newer()
             try:
-                return await self._found(key, tiles)
+                return await self._found(key, runs, tiles)
             except StorageObjectNotFoundError:
                 continue  # Merged meanwhile, so that another run has its rows.
         raise LogTileError("the index of the log changes all the time", key=INDEX)
 
-    async def _found(self, key: bytes, tiles: LogTiles) -> list[int]:
-        chosen, gaps = cover(await self.runs(), tiles.size)
+    async def _found(self, key: bytes, runs: Sequence[Run], tiles: LogTiles) -> list[int]:
+        chosen, gaps = cover(runs, tiles.size)
         missing = sum(end - start for start, end in gaps)
         if missing > LARGEST_GAP:
             raise LogTileError(
-                f"the index of the log lacks {missing} entries; extend() of a LogIndex writes it again",
+                f"the index of the log lacks {missing} entries; {MENDING}",
                 key=INDEX,
             )
 

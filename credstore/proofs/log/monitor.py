@@ -4,19 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from credstore.arguments import typed
 from credstore.errors import StorageError
 from credstore.proofs.format.errors import LogForkError
-from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint
+from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint
 from credstore.proofs.log.client import LogClient
 from credstore.proofs.log.merkle import hash_leaf
+from credstore.proofs.log.note import VerifierKey
 from credstore.proofs.log.policy import WitnessedCheckpoint
 from credstore.proofs.log.reading import LogTiles
-from credstore.proofs.log.witnesses import WitnessClient
+from credstore.proofs.log.witnesses import WitnessClient, said_of
 
 PATIENCE = 10.0
 _PAUSE = 0.5
@@ -32,6 +33,8 @@ class MonitorReport:
         unreachable: Why a witness could not be asked, by its name.
         problems: What is wrong: forks, stalls, missing entries, witnesses that forgot what they had cosigned.
         verified: How many entries were read and verified.
+        compared: Whether the log was compared with anything that it cannot change: with a witness, or with
+            what the client remembers.
     """
 
     checkpoint: Checkpoint
@@ -39,6 +42,7 @@ class MonitorReport:
     unreachable: dict[str, str] = field(default_factory=dict[str, str])
     problems: tuple[str, ...] = ()
     verified: int = 0
+    compared: bool = False
 
 
 @typed
@@ -65,20 +69,20 @@ async def monitor_log(
         patience: Seconds that the log may take to publish what witnesses have cosigned already.
 
     Raises:
-        LogForkError: The log contradicts what the client has seen before; its evidence is saved.
+        LogForkError: The log contradicts what the client has seen before; its evidence is saved, and the
+            message says what the witnesses have cosigned.
         LogError: The checkpoint or a tile cannot be used.
         StorageError: The log cannot be read.
     """
-    first = await client.checkpoint()
     problems: list[str] = []
-    states: dict[str, SignedCheckpoint | None] = {}
-    unreachable: dict[str, str] = {}
     keys = list(client.policy.log_keys)
-    for witness in witnesses:
-        try:
-            states[witness.name] = await witness.latest(first.signed.checkpoint.origin, keys)
-        except StorageError as error:
-            unreachable[witness.name] = error.message
+    try:
+        first = await client.checkpoint()
+    except LogForkError as error:
+        origin = open_checkpoint(error.note_b, keys).checkpoint.origin
+        error.message += _said(*await _asked(witnesses, origin, keys))
+        raise
+    states, unreachable = await _asked(witnesses, first.signed.checkpoint.origin, keys)
     # Witnesses cosign before a log publishes, and it may have grown since.
     newest = max([each.checkpoint.size for each in states.values() if each is not None], default=0)
     found = await _grown(client, newest, patience)
@@ -106,8 +110,45 @@ async def monitor_log(
         missing.discard(hash_leaf(entry))
         verified += 1
     if missing:
-        problems.append(f"{len(missing)} expected entries are not in the log")
-    return MonitorReport(found.signed.checkpoint, witnessed, unreachable, tuple(problems), verified)
+        problems.append(
+            f"{len(missing)} expected entries are not in the log"
+            if len(missing) > 1
+            else "1 expected entry is not in the log"
+        )
+    return MonitorReport(
+        found.signed.checkpoint,
+        witnessed,
+        unreachable,
+        tuple(problems),
+        verified,
+        compared=bool(states) or client.remembers,
+    )
+
+
+async def _asked(
+    witnesses: Sequence[WitnessClient], origin: str, keys: list[VerifierKey]
+) -> tuple[dict[str, SignedCheckpoint | None], dict[str, str]]:
+    """What each witness shows of a log, and why others could not be asked."""
+    states: dict[str, SignedCheckpoint | None] = {}
+    unreachable: dict[str, str] = {}
+    for witness in witnesses:
+        try:
+            states[witness.name] = await witness.latest(origin, keys)
+        except StorageError as error:
+            unreachable[witness.name] = said_of(witness.name, error)
+    return states, unreachable
+
+
+def _said(states: Mapping[str, SignedCheckpoint | None], unreachable: Mapping[str, str]) -> str:
+    shown = [
+        f"the witness {name!r} "
+        + ("shows nothing" if each is None else f"has cosigned size {each.checkpoint.size}")
+        for name, each in states.items()
+    ]
+    return "".join(
+        f"; {each}"
+        for each in (*shown, *(f"the witness {name!r}: {why}" for name, why in unreachable.items()))
+    )
 
 
 async def _grown(client: LogClient, size: int, patience: float) -> WitnessedCheckpoint:
@@ -125,10 +166,10 @@ async def _compared(
 ) -> list[str]:
     a, b = ours.checkpoint, theirs.checkpoint
     if b.size > a.size:
-        return [f"the log shows size {a.size} here, but the witness {name!r} has cosigned size {b.size}"]
-    if await tiles.continues(b.size, b.root):
+        why = f"the log shows size {a.size} here, but the witness {name!r} has cosigned size {b.size}"
+    elif await tiles.continues(b.size, b.root):
         return []
-    fork: LogForkError = await client.forked(
-        f"the witness {name!r} has cosigned size {b.size}, which the log does not continue", theirs, ours
-    )
-    return [fork.message]
+    else:
+        why = f"the witness {name!r} has cosigned size {b.size}, which the log does not continue"
+    found: LogForkError = await client.forked(why, theirs, ours)  # Both notes are kept.
+    return [found.message]

@@ -15,12 +15,13 @@ from credstore.driver.refusals import IF_ABSENT, IF_MATCH
 from credstore.errors import (
     ErrorCode,
     StorageConfigurationError,
+    StorageIntegrityError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
     StorageUnsupportedError,
 )
 from credstore.model import StorageResult, strong_etag
-from credstore.proofs.format.errors import LogError
+from credstore.proofs.format.errors import CheckpointError, LogError, LogTileError
 from credstore.proofs.log.checkpoint import CHECKPOINT_TYPE
 from credstore.proofs.log.note import LARGEST_NOTE
 from credstore.provider.provider import StorageProvider
@@ -79,19 +80,21 @@ class LogObjects:
         """The bytes of an object, or None where there is none.
 
         Raises:
-            LogError: It has more than `most` bytes.
+            LogError: It has more than `most` bytes, or the store says that it is damaged.
             StorageError: The store failed; it did not say that there is nothing.
         """
         try:
             return await self.provider.retrieve(self.prefix + path, max_size=most)
         except StorageInvalidRequestError as error:
             raise self._unreadable(error, path, most) from error
+        except StorageIntegrityError as error:
+            raise self._damaged(error, path) from error
 
     async def find(self, path: str, most: int = LARGEST_NOTE) -> Found | None:
         """The bytes of an object with what names this version of it, or None where there is none.
 
         Raises:
-            LogError: It has more than `most` bytes.
+            LogError: It has more than `most` bytes, or the store says that it is damaged.
             StorageUnsupportedError: The store does not name versions so that a condition could use it.
             StorageError: The store failed.
         """
@@ -103,6 +106,17 @@ class LogObjects:
             return None
         except StorageInvalidRequestError as error:
             raise self._unreadable(error, path, most) from error
+        except StorageIntegrityError as error:
+            raise self._damaged(error, path) from error
+
+    def _damaged(self, error: StorageIntegrityError, path: str) -> StorageIntegrityError:
+        """What the store's own checks have found, as an error about this path of the log."""
+        if error.retryable or isinstance(error, LogError):
+            return error
+        why = f"the store says that it was changed or damaged: {error.message}"
+        if path in {CHECKPOINT, LOCK}:
+            return CheckpointError(why, key=self.prefix + path)
+        return LogTileError(why, key=path)
 
     def _unreadable(
         self, error: StorageInvalidRequestError, path: str, most: int
@@ -188,6 +202,7 @@ class LogObjects:
         """The bytes [start, end) of an object, or as many of them as it has.
 
         Raises:
+            LogTileError: The store says that it is damaged.
             StorageObjectNotFoundError: It is not there.
             StorageError: The store failed.
         """
@@ -200,6 +215,8 @@ class LogObjects:
             if error.code != ErrorCode.INVALID_RANGE:
                 raise
             return b""
+        except StorageIntegrityError as error:
+            raise self._damaged(error, path) from error
 
     async def items(self, prefix: str) -> list[tuple[str, int]]:
         """All names below a prefix, without the log's own prefix, with their sizes in bytes."""

@@ -137,6 +137,7 @@ class LogPolicy:
                 f"the quorum {self.quorum!r} is not met for size {signed.checkpoint.size} of "
                 f"{signed.checkpoint.origin!r}; without a cosignature: {', '.join(missing)}",
                 key=what,
+                retryable=False,  # The same note never gets more of them.
             )
         return WitnessedCheckpoint(signed, times, time)
 
@@ -156,6 +157,11 @@ class LogPolicy:
         except NoteError as error:
             raise CheckpointError(f"a cosignature cannot be used: {error}") from None
         return {names[each.key]: _instant(each.time) for each in found if each.key in names}
+
+    @property
+    def is_witnessed(self) -> bool:
+        """Whether a checkpoint needs cosignatures to count, which say since when it was seen."""
+        return self.quorum != NONE
 
     def is_met(self, names: Sequence[str]) -> bool:
         """Whether cosignatures of these witnesses are enough."""

@@ -26,7 +26,7 @@ from credstore.errors import (
     StorageError,
     StorageInvalidRequestError,
 )
-from credstore.proofs.format.errors import LogBusyError, LogEntryError, ProofError
+from credstore.proofs.format.errors import LogBusyError, LogEntryError, ProofError, WitnessQuorumError
 from credstore.proofs.format.ids import new_proof_id
 from credstore.proofs.log.entry import LARGEST_LOGGED, Admission, WholeAdmission
 from credstore.proofs.log.indexing import LogIndex
@@ -47,6 +47,8 @@ REMEMBERED = 65_536
 """Entries whose index is remembered, so that repeating one does not log it twice."""
 _IN_A_ROW = 4
 """Statements that are verified without a pause, so that nothing waits for the loop over a millisecond."""
+_ASK_AGAIN = 30.0
+"""Seconds until witnesses that did not respond are asked again before something is signed."""
 _LOOKED_BACK = 4096
 """Maximum number of entries whose hashes are looked at, to find those that are waiting here."""
 
@@ -139,6 +141,8 @@ class LogSequencer:
         self._worker: asyncio.Task[None] | None = None
         self._turn = asyncio.Lock()
         self._asked = False
+        self._looked = False
+        self._unanswered: tuple[float, WitnessQuorumError] | None = None
         self._sound = False
         self._closed = False
 
@@ -170,14 +174,18 @@ class LogSequencer:
             await self._ready()
 
     async def check(self) -> None:
-        """Look whether this may write the log that is in the store; nothing is written.
+        """Look whether this may write the log that is in the store; nothing is written there.
 
-        Once it may, that is not looked at again until appending fails.
+        Once it may, that is not looked at again until appending fails. Witnesses are asked until they have
+        cosigned the log's state once: from then on this process itself remembers what it has to continue. If
+        they do not respond, that is raised for 30 s before they are asked again.
 
         Raises:
             CheckpointError: The log has another key or name.
-            LogRollbackError: There is no log, or one that is older than what is known: a restored backup.
-            LogForkError: The log contradicts itself.
+            LogRollbackError: There is no log, or one that is older than what is known here or to a witness:
+                a restored backup.
+            LogForkError: The log contradicts itself, or what a witness has cosigned.
+            WitnessQuorumError: Too few witnesses have cosigned its state.
             StorageError: The store failed.
         """
         if self._sound:
@@ -185,10 +193,31 @@ class LogSequencer:
         async with self._turn:
             if self._sound:
                 return
-            state = await self._steps.load()
+            now = asyncio.get_running_loop().time()
+            if self._unanswered is not None and now < self._unanswered[0]:
+                raise copy.copy(self._unanswered[1])
+            try:
+                state = await self._checked()
+            except WitnessQuorumError as error:
+                if error.retryable:
+                    self._unanswered = asyncio.get_running_loop().time() + _ASK_AGAIN, error
+                raise
             if self._state is None and self._unclear is None:
                 self._state = state  # So that appending need not read it again.
             self._sound = True
+
+    async def _checked(self) -> State:
+        """The committed state, which witnesses have cosigned."""
+        for _ in range(TRIES):
+            state = await self._steps.load()
+            if await self._witnessed(state):
+                return state
+        raise LogBusyError("others change the log all the time")
+
+    async def _witnessed(self, state: State) -> bool:
+        """Whether witnesses have cosigned a state, or one before it; False where it is to be loaded again."""
+        self._asked = self._asked or await self._steps.ask_witnesses(state)
+        return self._asked
 
     async def recover(self) -> int:
         """Finish what another process may have left, and return the size of the log.
@@ -365,24 +394,30 @@ class LogSequencer:
 
     async def _ready(self) -> State:
         """The committed state, finished and published."""
-        if self._state is None:
-            state = await self._steps.load()
-            if self._unclear is not None:
-                before, tried = self._unclear
-                if await self._steps.settled(state, before, [each.entry for each in tried]):
-                    self._note(tried, before.lock.size)
-                else:
-                    await self._look_back(before.lock.size, state)
-                self._unclear = None
-            self._state = state
-        state, self._state = self._state, None
-        if not state.published:
-            state = await self._steps.finish(state)
-        if not self._asked:
-            await self._steps.ask_witnesses(state)
-            await self._look_back(0, state)
-            self._asked = True
-        self._state = state
+        for _ in range(TRIES):
+            if self._state is None:
+                self._state = await self._loaded()
+            state, self._state = self._state, None
+            finished = state if state.published else await self._steps.finish(state)
+            if finished is None or not await self._witnessed(finished):
+                continue  # Another sequencer was faster, and its state continues this one.
+            if not self._looked:
+                await self._look_back(0, finished)
+                self._looked = True
+            self._state = finished
+            return finished
+        raise LogBusyError("others were faster again and again", applied="maybe")
+
+    async def _loaded(self) -> State:
+        """The committed state, with what is known of the last commit if that was unclear."""
+        state = await self._steps.load()
+        if self._unclear is not None:
+            before, tried = self._unclear
+            if await self._steps.settled(state, before, [each.entry for each in tried]):
+                self._note(tried, before.lock.size)
+            else:
+                await self._look_back(before.lock.size, state)
+            self._unclear = None
         return state
 
     async def _look_back(self, size: int, state: State) -> None:

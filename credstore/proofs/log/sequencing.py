@@ -17,9 +17,11 @@ from credstore.model import NOTHING
 from credstore.proofs.format.errors import (
     CheckpointError,
     LogBusyError,
+    LogError,
     LogForkError,
     LogRollbackError,
     LogTileError,
+    WitnessQuorumError,
 )
 from credstore.proofs.log.checkpoint import Checkpoint, SignedCheckpoint, open_checkpoint, sign_text
 from credstore.proofs.log.indexing import LogIndex
@@ -30,7 +32,7 @@ from credstore.proofs.log.note import LARGEST_NOTE, Note, NoteSigner, VerifierKe
 from credstore.proofs.log.objects import CHECKPOINT, LOCK, STAGING, Found, LogObjects
 from credstore.proofs.log.reading import LogTiles
 from credstore.proofs.log.staging import LARGEST_STAGING, encode_staging, open_staging
-from credstore.proofs.log.tiles import Edge, Growth, grow
+from credstore.proofs.log.tiles import LARGEST_BUNDLE, Edge, Growth, grow
 
 AT_ONCE = 16
 """Tiles that are written at once."""
@@ -128,7 +130,7 @@ class Sequencing:
         Raises:
             LogRollbackError: There is no log, or not the one, or an older state of the one, that is known.
             LogForkError: The checkpoint contradicts the lock.
-            LogTileError: Tiles of the committed state are missing or wrong.
+            LogTileError: A tile of the committed state is damaged or was replaced.
             CheckpointError: Lock or checkpoint are not signed by this log.
             StorageError: The store failed.
         """
@@ -146,6 +148,12 @@ class Sequencing:
             except LogTileError as error:
                 if (await self._lock()).data != found.data:
                     continue  # Another one is at work: what was staged is at its paths meanwhile.
+                if await self._is_there(error.key):
+                    error.message = (
+                        f"{error.message}; the tile is damaged or was replaced, and a verified copy of the "
+                        "log, as credstore log export makes it, has the right one"
+                    )
+                    raise
                 raise LogRollbackError(
                     f"the lock of the log is at size {lock.size}, but the tiles of that state are neither "
                     f"complete nor staged, as after restoring a backup: {error.message}",
@@ -164,6 +172,15 @@ class Sequencing:
                 )
             return state
         raise LogBusyError("others change the log all the time")
+
+    async def _is_there(self, path: str | None) -> bool:
+        """Whether a tile that cannot be used is not just missing."""
+        if path is None or not path.startswith("tile/"):
+            return False
+        try:
+            return await self.objects.fetch(path, LARGEST_BUNDLE) is not None
+        except LogError:
+            return True
 
     def _opened_lock(self, data: bytes) -> Lock:
         try:
@@ -234,10 +251,14 @@ class Sequencing:
             return
         data = await self.memory.load(self.origin, "sequencer")
         if data is not None and self.last is None:
-            self.last = open_lock(data, self.signer.key)
+            try:
+                self.last = open_lock(data, self.signer.key)
+            except CheckpointError as error:
+                error.key = str(self.memory.path(self.origin, "sequencer"))
+                raise
         data = await self.memory.load(self.origin, "client")
         if data is not None:
-            what = f"what {self.memory.folder} remembers of the log"
+            what = str(self.memory.path(self.origin))
             self.read = open_checkpoint(data, self._keys(), what=what).checkpoint
         self.recalled = True
 
@@ -302,8 +323,12 @@ class Sequencing:
         tried = grow(before.edge, entries).edge
         return await self._has(state, tried.size, tried.root)
 
-    async def finish(self, state: State) -> State:
+    async def finish(self, state: State) -> State | None:
         """Put the tiles of a committed state at their paths, and publish its checkpoint.
+
+        Returns:
+            The state; None where no witness cosigns it any more, since another sequencer has committed a
+            later one meanwhile, which is to be loaded and finished in its place.
 
         Raises:
             LogForkError: Another root was published for this size.
@@ -315,7 +340,8 @@ class Sequencing:
             await self.objects.put(*item)
 
         await map_all(list(state.pending.items()), put, at_once=AT_ONCE)
-        await self._publish(state)
+        if not await self._publish(state):
+            return None
         if self.index is not None:
             await self.index.extend(self.tiles(state))
         with suppress(StorageError):  # What stays is removed by `sweep`.
@@ -323,7 +349,8 @@ class Sequencing:
                 await self.objects.remove([state.lock.staging])
         return replace(state, pending=NOTHING, published=True)
 
-    async def _publish(self, state: State) -> None:
+    async def _publish(self, state: State) -> bool:
+        """Publish the checkpoint of a state, and return True; False where `finish` returns None."""
         checkpoint = Checkpoint(self.origin, state.lock.size, state.lock.root)
         note: Note | None = None
         failure: StorageError | None = None
@@ -332,18 +359,18 @@ class Sequencing:
             published = None if found is None else self._opened(found.data)
             if published is not None:
                 if published.checkpoint.size > checkpoint.size:
-                    return  # A later state was published, so this process was slow.
+                    return True  # A later state was published, so this process was slow.
                 if published.checkpoint.size == checkpoint.size:
                     if published.checkpoint.root == checkpoint.root:
-                        return
+                        return True
                     lock = await sign_text(state.lock.text, [self.signer], self.clock())
                     raise LogForkError(f"two roots for size {checkpoint.size}", published.data, lock.encode())
             if note is None:
                 try:
                     note = await self._signed(checkpoint, state, published)
-                except LogRollbackError:
+                except (LogRollbackError, WitnessQuorumError):
                     if await self._is_overtaken(checkpoint.size):
-                        continue
+                        return False
                     raise
             try:
                 await self.objects.swap(CHECKPOINT, note.encode(), None if found is None else found.etag)
@@ -354,39 +381,59 @@ class Sequencing:
                     raise
                 failure = error  # Reading it again shows whether it was written.
             else:
-                return
+                return True
         raise LogBusyError("the checkpoint could not be published", applied="maybe") from failure
 
     async def _signed(self, checkpoint: Checkpoint, state: State, published: SignedCheckpoint | None) -> Note:
-        signers = [self.signer, *self.cosigners]
-        note = await sign_text(checkpoint.text, signers, self.clock())
+        note = await self._note(checkpoint)
         if self.cosign is None:
             return note
         return await self.cosign(self._opened(note.encode()), self.tiles(state), published)
 
-    async def ask_witnesses(self, state: State) -> None:
-        """Show the witnesses what is published, before anything is built on it.
+    async def _note(self, checkpoint: Checkpoint) -> Note:
+        return await sign_text(checkpoint.text, [self.signer, *self.cosigners], self.clock())
+
+    async def ask_witnesses(self, state: State) -> bool:
+        """Show the witnesses what is committed, before anything is built on it.
 
         A bucket that was restored as a whole looks sound; only those who remember can say that it is old.
 
+        Returns:
+            Whether they have cosigned it; False where another sequencer has committed more meanwhile, so that
+            the state has to be loaded again.
+
         Raises:
             LogRollbackError: A witness has seen a larger state.
-            WitnessQuorumError: Too few witnesses responded.
+            LogForkError: A witness has seen another root of this size.
+            WitnessQuorumError: Too few witnesses have cosigned it.
             StorageError: The store failed.
         """
+        if self.cosign is None:
+            return True
         published = await self.published()
-        if self.cosign is None or published is None or published.checkpoint.size != state.lock.size:
-            return
+        at = -1 if published is None else published.checkpoint.size
+        if at > state.lock.size:
+            return False
         try:
-            await self.cosign(published, self.tiles(state), None)
-        except LogRollbackError:
+            if published is not None and at == state.lock.size:
+                await self.cosign(published, self.tiles(state), None)
+            else:
+                # Committed, so that whoever finishes it signs the same.
+                await self._signed(
+                    Checkpoint(self.origin, state.lock.size, state.lock.root), state, published
+                )
+        except (LogRollbackError, WitnessQuorumError):
             if not await self._is_overtaken(state.lock.size):
                 raise
+            return False
+        return True
 
     async def _is_overtaken(self, size: int) -> bool:
-        """Whether a witness has seen more because another sequencer has published more."""
-        published = await self.published()
-        return published is not None and published.checkpoint.size > size
+        """Whether a witness may have seen more because another sequencer has committed more.
+
+        Witnesses cosign what is committed before it is published, so the checkpoint says too little.
+        """
+        return self._opened_lock((await self._lock()).data).size > size
 
     async def sweep(self, state: State) -> int:
         """Remove what was staged for states that can no longer be committed; returns how many.

@@ -82,10 +82,10 @@ class LogWitness:
             StorageUnsupportedError: A composite store, or one whose conditions are not proved.
             StorageConfigurationError: The key is not that of a witness, or no log is named.
         """
-        if not signer.key.timestamped or not logs or any(key.public == signer.key.public for key in logs):
-            raise StorageConfigurationError(
-                "a witness has a key of kind 4 or 6 of its own, and one log or more"
-            )
+        if not signer.key.timestamped or not logs:
+            raise StorageConfigurationError("a witness has a key of kind 4 or 6, and one log or more")
+        if any(key.public == signer.key.public for key in logs):
+            raise StorageConfigurationError("this is the key of the log itself; a witness has one of its own")
         self._objects = LogObjects(provider, prefix)
         self._objects.check()
         self._signer = signer

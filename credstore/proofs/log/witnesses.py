@@ -141,7 +141,7 @@ class WitnessClient:
             if kind != SIZE_TYPE:
                 raise await self._contradicted(signed, _OTHER)
             old = await self._conflict(answer.body, signed, old, known)
-        raise self._refused("it names another size each time")
+        raise self._refused("it names another size each time", again=True)
 
     def _check_known(self, known: SignedCheckpoint, signed: SignedCheckpoint) -> None:
         """Refuse a state of the log that what the witness has cosigned contradicts, whatever it says now."""
@@ -254,11 +254,20 @@ class WitnessClient:
             raise self._refused(f"its cosignature cannot be used: {error}", _OK) from None
         return tuple(each.line for each in found)
 
-    def _refused(self, why: str, status: int | None = None) -> WitnessError:
-        again = status is not None and (status >= _SERVER_ERROR or status == _RATE)
+    def _refused(self, why: str, status: int | None = None, *, again: bool = False) -> WitnessError:
+        passing = status is not None and (status >= _SERVER_ERROR or status == _RATE)
         return WitnessError(
-            f"the witness {self.name!r}: {why}", key=self._url, status_code=status, retryable=again
+            _head(self.name) + why, key=self._url, status_code=status, retryable=again or passing
         )
+
+
+def _head(name: str) -> str:
+    return f"the witness {name!r}: "
+
+
+def said_of(name: str, error: StorageError) -> str:
+    """Why a witness is of no use, for a list that names it already."""
+    return error.message.removeprefix(_head(name))
 
 
 @dataclass(slots=True)
@@ -266,6 +275,7 @@ class _Collected:
     names: list[str] = field(default_factory=list[str])
     lines: list[NoteSignature] = field(default_factory=list[NoteSignature])
     failures: dict[str, str] = field(default_factory=dict[str, str])
+    passing: list[str] = field(default_factory=list[str])
     decisive: StorageError | None = None
 
 
@@ -313,7 +323,8 @@ class WitnessGroup:
         Raises:
             LogRollbackError: A witness has shown that the log went back.
             LogForkError: A witness has shown that the log forked.
-            WitnessQuorumError: Too few witnesses have cosigned; the message has the reason of each.
+            WitnessQuorumError: Too few witnesses have cosigned; the message has the reason of each. It is
+                retryable where enough of the others may cosign later, without any change.
         """
         await tiles.edge()  # Once, and not by each of them.
         names = {
@@ -346,10 +357,13 @@ class WitnessGroup:
             raise found.decisive
         if not self._policy.is_met(found.names):
             found.failures |= {names[task]: "it did not respond in time" for task in pending}
+            late = [names[task] for task in pending]
             raise WitnessQuorumError(
                 f"the quorum {self._policy.quorum!r} is not met: "
                 + "; ".join(f"{name}: {why}" for name, why in sorted(found.failures.items())),
                 applied="maybe",
+                # Those that refuse will refuse again.
+                retryable=self._policy.is_met([*found.names, *found.passing, *late]),
             )
         if published is not None:
             for client in self.clients:
@@ -369,6 +383,8 @@ def _collect(found: _Collected, name: str, task: asyncio.Future[tuple[NoteSignat
     elif isinstance(error, LogRollbackError | LogForkError):
         found.decisive = error
     elif isinstance(error, StorageError):
-        found.failures[name] = error.message
+        found.failures[name] = said_of(name, error)
+        if error.retryable:
+            found.passing.append(name)
     else:
         raise error

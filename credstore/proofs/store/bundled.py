@@ -53,6 +53,11 @@ class LoggedStatement(Protocol):
         """What it says: its `proof_id`, `pae` and `subject`."""
         ...
 
+    @property
+    def first(self) -> bool:
+        """Whether it is known to be the first with its id."""
+        ...
+
 
 @runtime_checkable
 class WholeLog(StatementLog, Protocol):
@@ -85,11 +90,14 @@ class BundledObjects(ProofObjects):
 
     Attributes:
         log: Has the records.
-        found: Records that a search by asset has just read, by id.
+        found: Statements that a search by asset or a listing has just read, by id, so that they need not be
+            found again.
     """
 
     log: WholeLog = field(kw_only=True)
-    found: OrderedDict[str, bytes] = field(default_factory=OrderedDict[str, bytes], kw_only=True)
+    found: OrderedDict[str, LoggedStatement] = field(
+        default_factory=OrderedDict[str, LoggedStatement], kw_only=True
+    )
 
     async def fetch(self, key: str, limit: int = LARGEST_ENVELOPE) -> bytes | None:
         """At most `limit` bytes, or None; a record comes from the log."""
@@ -102,10 +110,9 @@ class BundledObjects(ProofObjects):
         Raises:
             LogEntryError: The log has digests of it, and the object is missing or another one.
         """
-        known = self.found.pop(proof_id, None)
-        if known is not None:
-            return known
-        statement = await self.log.proof(proof_id)
+        statement = self.found.pop(proof_id, None)
+        if statement is None:
+            statement = await self.log.proof(proof_id)
         return None if statement is None else await self._data(statement)
 
     async def _data(self, statement: LoggedStatement) -> bytes:
@@ -162,11 +169,14 @@ class BundledObjects(ProofObjects):
         for statement in about:
             proof_id: str = statement.entry.proof_id
             if statement.data is not None and proof_id not in self.found:  # The first under its id.
-                self.found[proof_id] = statement.data
+                self._note(statement)
             items.append(_item(self.layout.index(sha256, proof_id)))
+        return list({item.key: item for item in items}.values())[:most]
+
+    def _note(self, statement: LoggedStatement) -> None:
+        self.found[statement.entry.proof_id] = statement
         while len(self.found) > _KEPT:
             self.found.popitem(last=False)
-        return list({item.key: item for item in items}.values())[:most]
 
     def scan(self, prefix: str) -> AsyncIterator[StorageItem]:
         """All names under a prefix; those of records and assets are made from the log."""
@@ -179,6 +189,8 @@ class BundledObjects(ProofObjects):
     async def _records(self) -> AsyncGenerator[StorageItem, None]:
         async with aclosing(self.log.proofs()) as statements:
             async for statement in statements:
+                if statement.first:
+                    self._note(statement)
                 yield _item(self.layout.record(statement.entry.proof_id))
 
     async def _names_of(self, prefix: str) -> AsyncGenerator[StorageItem, None]:

@@ -169,6 +169,11 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         """Whether `aclose` was called."""
         return self._lifetime.closed
 
+    @property
+    def prefix(self) -> str:
+        """Leading part of all its keys."""
+        return self._objects.layout.prefix
+
     def new_proof_id(self) -> str:
         """An id for `issue(proof_id=…)`, where a manifest must know it before the proof exists."""
         return self._issuer().new_id()
@@ -765,7 +770,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
 
     def __repr__(self) -> str:
         state = "closed" if self.closed else "open"
-        return f"<ProofStore {self._objects.layout.prefix} on {self.provider.get_provider_name()} ({state})>"
+        return f"<ProofStore {self.prefix} on {self.provider.get_provider_name()} ({state})>"
 
     def _call(self, verb: str, key: object, *, mutation: bool = False, awaited: bool = True) -> Call:
         """The call of a verb; `key` may be anything that a user took for an id."""

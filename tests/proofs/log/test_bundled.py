@@ -39,6 +39,7 @@ from credstore.proofs.log import (
     LogObjects,
     WholeAdmission,
     check_index,
+    check_log,
     sole_policy,
 )
 from credstore.proofs.log.entry import LogEntry, is_whole
@@ -283,7 +284,7 @@ async def filled(shop, sizes, block=16, driver=None):
         for size in sizes:
             await log.append([entry(number) for number in range(at, at + size)])
             at += size
-    await index.merge()
+    await index.merge(at)
     return index, tiles_of(shop, objects)
 
 
@@ -394,7 +395,7 @@ def test_any_write_with_an_index_may_fail(plan):
         async with indexed(shop) as another:
             await another.append([entry(number) for number in range(250, 290)])
             index = another._steps.index
-        await index.merge()
+        await index.merge(290)
         found = await shop.entries()
         assert sorted(found) == sorted(entry(number) for number in range(290))
         tiles = tiles_of(shop, LogObjects(shop.provider(), PREFIX))
@@ -543,8 +544,92 @@ def test_a_planted_run_with_fewer_rows_hides_nothing():
                 assert (await again.get(each.proof_id)).record == each.record
             late = await again.issue(b"late")
             assert (await again.get(late.proof_id)).record == late.record
-            await again.index.merge()
+            await again.index.merge(41)
             assert (await again.get(proofs[0].proof_id)).record == proofs[0].record
+
+    run(test)
+
+
+def test_a_planted_run_that_ends_beyond_the_log_hides_nothing():
+    async def test(stand, store):
+        proofs = [await store.issue(b"%d" % number) for number in range(40)]
+        for span in (stand.block, stand.block * 16, stand.block * 256):
+            start = 40 - 40 % span
+            await store.provider.store(f"{PREFIX}{Run(start, start + span).path}", bytes(ROW * 2 * span), compress=False)  # fmt: skip
+        planted = {name for name in runs_in(stand.shop) if int(name.partition("-")[2]) > 40}
+        async with stand.open() as again:
+            for each in proofs:
+                assert (await again.get(each.proof_id)).record == each.record
+                assert len(await again.find_by_hash(each.record.asset.sha256)) == 1
+            # Nor does it stop the index: what is written and merged later is found in it alone.
+            late = [await again.issue(b"late %d" % number) for number in range(7)]
+            await again.index.aclose()
+            await again.index.merge(47)
+            assert planted < set(runs_in(stand.shop)), "what covers nothing replaces nothing"
+            assert cover(await again.index.runs(), 47)[1] == []
+            for each in (*proofs, *late):
+                assert (await again.get(each.proof_id)).record == each.record
+
+    run(test)
+
+
+def test_a_run_of_a_later_state_is_used_once_that_is_read(monkeypatch):
+    async def main():
+        shop = Shop()
+        index, old = await filled(shop, [40])
+        async with shop.open(admission=Plain(), index=index) as log:
+            await log.append([entry(number) for number in range(40, 300)])
+        await index.aclose()
+        await index.merge(300)
+        monkeypatch.setattr("credstore.proofs.log.indexing.LARGEST_GAP", 0)
+        with pytest.raises(LogTileError, match=r"lacks 40 entries; .* --repair-index"):
+            await index.find(key_of_asset(digest(5)), old)
+        asked = []
+
+        async def newer():
+            asked.append(True)
+            return tiles_of(shop, index._objects)
+
+        assert await index.find(key_of_asset(digest(5)), old, newer) == [5]
+        assert await index.find(key_of_asset(digest(299)), await newer(), newer) == [299]
+        assert len(asked) == 2, "asked where a run ends beyond, and not otherwise"
+
+    asyncio.run(main())
+
+
+def test_a_reader_that_was_overtaken_by_the_index_reads_the_log_again():
+    async def test(stand, store):
+        await store.issue(b"one")
+        async with stand.open(writes=False) as reader:
+            listed = reader.index.runs
+
+            async def later():
+                reader.index.runs = listed
+                await store.issue(b"two")
+                return await listed()
+
+            reader.index.runs = later
+            assert len(await reader.find_by_hash(AssetDigest.of(b"two").sha256)) == 1
+
+    run(test)
+
+
+def test_all_proofs_are_listed_without_the_index():
+    async def test(stand, store):
+        proofs = [await store.issue(b"%d" % number) for number in range(40)]
+        large = await store.issue(b"large", claims={"text": "x" * 20_000})
+        failure = LogTileError("not today")
+        with patch.object(LogIndex, "find", side_effect=failure):
+            outcomes = [each async for each in store.scan()]
+        assert [each.proof.envelope for each in outcomes] == [each.envelope for each in (*proofs, large)]
+        # Of two with one id the first is the proof, which then has to be looked up.
+        payload = STATEMENT.payload.replace(material.ID.encode(), proofs[7].proof_id.encode())
+        await store.log.add(encode_envelope(await seal_payload(payload, [material.SIGNER])))
+        outcomes = [each async for each in store.scan()]
+        assert outcomes[-1].proof.envelope == proofs[7].envelope
+        with patch.object(LogIndex, "find", side_effect=failure):
+            outcomes = [each async for each in store.scan()]
+        assert [each.error for each in outcomes] == [None] * 41 + [failure]
 
     run(test)
 
@@ -574,7 +659,7 @@ def test_a_run_that_was_overwritten_is_found_and_written_again(damage, entries):
             each async for each in store.issue_many([IssueRequest(asset=b"%d" % n) for n in range(entries)])
         ]
         await store.index.aclose()
-        await store.index.merge()
+        await store.index.merge(entries)
         objects = LogObjects(store.provider, PREFIX)
         sizes = {"block": stand.block, "largest_span": stand.block * 256}
 
@@ -648,6 +733,41 @@ def test_an_index_that_lacks_more_than_readers_make_up_for_is_found(monkeypatch)
         report = await check_index(client, objects, **sizes, repair=True)
         assert list(report.problems) == ["index/"]
         assert (await check_index(client, objects, **sizes)).problems == {}
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("whole", [None, True])
+def test_an_index_that_is_gone_altogether_is_found_and_written_again(whole):
+    async def test(stand, store):
+        proofs = [await store.issue(b"%d" % number) for number in range(20)]
+        runs = runs_in(stand.shop)
+        for name in runs:
+            stand.shop.objects.remove(f"{PREFIX}index/{name}")
+        objects = LogObjects(store.provider, PREFIX)
+        client = LogClient(objects.fetch, policy=POLICY)
+        sizes = {"block": stand.block, "largest_span": stand.block * 256}
+        assert (await check_log(client)).whole == 20
+        report = await check_index(client, objects, **sizes, whole=whole)
+        assert report.problems == {"index/": "no run covers 20 of its entries"}
+        assert (await check_index(client, objects, **sizes, whole=whole, repair=True)).repaired
+        assert runs_in(stand.shop) == runs
+        assert (await check_index(client, objects, **sizes, whole=whole)).problems == {}
+        assert (await store.get(proofs[3].proof_id)).record == proofs[3].record
+
+    run(test)
+
+
+@pytest.mark.parametrize("whole", [None, False])
+def test_a_log_of_digests_needs_no_index(whole):
+    async def main():
+        shop = Shop()
+        objects = LogObjects(shop.provider(), PREFIX)
+        async with await made(shop, admission=Plain()) as log:
+            await log.append([entry(number) for number in range(300)])
+        client = LogClient(objects.fetch, policy=POLICY)
+        assert (await check_log(client)).whole == 0
+        assert (await check_index(client, objects, whole=whole)).problems == {}
 
     asyncio.run(main())
 

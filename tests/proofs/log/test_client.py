@@ -1,6 +1,8 @@
 """Readers, witnesses, monitors and checks of a log, each with what it must not believe."""
 
 import asyncio
+import fcntl
+import os
 import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
@@ -14,6 +16,7 @@ from credstore.errors import (
     StorageConnectionError,
     StorageError,
     StorageInvalidRequestError,
+    StorageRateLimitedError,
     StorageTimeoutError,
     StorageUnavailableError,
     StorageUnsupportedError,
@@ -34,6 +37,7 @@ from credstore.proofs.log.checkpoint import Checkpoint, open_checkpoint, sign_te
 from credstore.proofs.log.client import LogClient
 from credstore.proofs.log.fsck import check_log
 from credstore.proofs.log.http import LogHttp
+from credstore.proofs.log.lock import Lock
 from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import hash_leaf
 from credstore.proofs.log.monitor import monitor_log
@@ -281,7 +285,7 @@ class Answer:
 
     async def read(self, limit):
         if len(self.body) > limit:
-            raise WireError("broken", sent=True, detail="too long")
+            raise WireError("protocol", sent=True, detail="too long")
         return self.body
 
 
@@ -514,30 +518,38 @@ def status(code, body=b"", content_type="text/plain"):
 
 
 @pytest.mark.parametrize(
-    ("behaviour", "why"),
+    ("behaviour", "why", "again"),
     [
-        (broken, "no usable response"),
-        (late, "in time"),
-        (status(400), "malformed"),
-        (status(403), "does not trust"),
-        (status(404), "does not know"),
-        (status(422), "does not continue"),
-        (status(429), "status 429"),
-        (status(500), "status 500"),
-        (status(302), "status 302"),
-        (status(409, b"x\n", "text/x.tlog.size"), "not a size"),
-        (status(409, b"5", "text/x.tlog.size"), "not a size"),
-        (status(409, b"1000\n", "text/x.tlog.size"), "shows nothing that the log has signed"),
-        (status(409, b"0\n", "text/x.tlog.size"), "shows nothing that the log has signed"),
-        (status(409, b"1000\n"), "shows nothing that the log has signed"),
-        (status(200), "1 to 64 signatures|cannot be used"),
-        (status(200, b"\xff\n"), "cannot be used"),
-        (status(200, b"x" * 300_000), "no usable response"),
-        (status(200, NoteSignature("stranger", bytes(4), bytes(72)).encode().encode()), "no known key"),
-        (status(200, NoteSignature(W1.key.name, W1.key.key_id, bytes(72)).encode().encode()), "does not fit"),
+        (broken, "no usable response", True),
+        (late, "in time", True),
+        (status(400), "malformed", False),
+        (status(403), "does not trust", False),
+        (status(404), "does not know", False),
+        (status(422), "does not continue", False),
+        (status(429), "status 429", True),
+        (status(500), "status 500", True),
+        (status(302), "status 302", False),
+        (status(409, b"x\n", "text/x.tlog.size"), "not a size", False),
+        (status(409, b"5", "text/x.tlog.size"), "not a size", False),
+        (status(409, b"1000\n", "text/x.tlog.size"), "shows nothing that the log has signed", False),
+        (status(409, b"0\n", "text/x.tlog.size"), "shows nothing that the log has signed", False),
+        (status(409, b"1000\n"), "shows nothing that the log has signed", False),
+        (status(200), "1 to 64 signatures|cannot be used", False),
+        (status(200, b"\xff\n"), "cannot be used", False),
+        (status(200, b"x" * 300_000), "no usable response", False),
+        (
+            status(200, NoteSignature("stranger", bytes(4), bytes(72)).encode().encode()),
+            "no known key",
+            False,
+        ),
+        (
+            status(200, NoteSignature(W1.key.name, W1.key.key_id, bytes(72)).encode().encode()),
+            "does not fit",
+            False,
+        ),
     ],
 )
-def test_a_witness_that_does_not_cosign_stops_the_log_only_without_a_quorum(behaviour, why):
+def test_a_witness_that_does_not_cosign_stops_the_log_only_without_a_quorum(behaviour, why, again):
     async def main():
         opened, tiles = await state(10)
         network = Network(w1=behaviour, w2=new_witness(W2))
@@ -545,11 +557,13 @@ def test_a_witness_that_does_not_cosign_stops_the_log_only_without_a_quorum(beha
         assert len(note.signatures) == 2
         with pytest.raises(WitnessQuorumError, match=f"w1.*({why})") as caught:
             await WitnessGroup(BOTH, LogHttp(Network(w1=behaviour, w2=new_witness(W2)))).cosign(opened, tiles)
-        assert caught.value.retryable
+        assert caught.value.retryable == again
+        assert "the witness 'w1'" not in str(caught.value)
         assert caught.value.applied == "maybe"
         (client,) = WitnessGroup(BOTH, LogHttp(network)).clients[:1]
-        with pytest.raises((WitnessError, StorageConnectionError, StorageTimeoutError)):
+        with pytest.raises((WitnessError, StorageConnectionError, StorageTimeoutError)) as alone:
             await client.add_checkpoint(opened, tiles)
+        assert alone.value.retryable == again
 
     asyncio.run(main())
 
@@ -603,6 +617,46 @@ def test_a_witness_proves_that_the_bucket_was_restored():
             with pytest.raises(LogRollbackError, match="has cosigned its size 20"):
                 await sequencer.append(entries(10, 11))
             assert shop.drivers[-1].writes == []
+
+    asyncio.run(main())
+
+
+def test_a_quorum_that_others_can_still_meet_is_worth_a_retry():
+    async def main():
+        for w1, w2, again in ((status(403), late, True), (status(403), status(404), False)):
+            with pytest.raises(WitnessQuorumError) as caught:
+                await WitnessGroup(WITNESSED, LogHttp(Network(w1=w1, w2=w2))).cosign(*await state(10))
+            assert caught.value.retryable == again
+
+    asyncio.run(main())
+
+
+def test_what_another_sequencer_has_committed_but_not_published_is_no_rollback():
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        started = []
+
+        async def stopping(signed, tiles, published):
+            """Of the other one, which ends after the witness has cosigned its size."""
+            note = await WitnessGroup(WITNESSED, LogHttp(network)).cosign(signed, tiles, published)
+            if signed.checkpoint.size == 12:
+                raise StorageConnectionError("stopped")
+            return note
+
+        async def overtaken(signed, tiles, published):
+            if signed.checkpoint.size == 11 and not started:
+                started.append(True)
+                async with shop.open(cosign=stopping) as other:
+                    with pytest.raises(StorageConnectionError, match="stopped"):
+                        await other.append(entries(11, 12))
+                assert shop.checkpoint.size == 11
+            return await WitnessGroup(WITNESSED, LogHttp(network)).cosign(signed, tiles, published)
+
+        async with shop.open(cosign=overtaken) as log:
+            assert await log.append(entries(10, 11)) == [10]
+        assert shop.checkpoint.size == 12
+        await shop.invariant({b"entry 10": 10, b"entry 11": 11})
 
     asyncio.run(main())
 
@@ -661,6 +715,7 @@ def test_files_over_http():
                 "/log/gone": Answer(410),
                 "/log/denied": Answer(403),
                 "/log/down": Answer(503),
+                "/log/busy": Answer(429),
             }.get(request.url.removeprefix("http://w1.example"), Answer(404))
 
         async with LogHttp(Network(w1=respond)) as http:
@@ -671,10 +726,15 @@ def test_files_over_http():
             with pytest.raises(StorageUnavailableError) as caught:
                 await fetch("down", 10)
             assert caught.value.status_code == 503
-            with pytest.raises(StorageError):
+            with pytest.raises(StorageError, match="status 403") as caught:
                 await fetch("denied", 10)
-            with pytest.raises(StorageConnectionError, match="too long"):
+            assert not caught.value.retryable
+            with pytest.raises(StorageRateLimitedError) as caught:
+                await fetch("busy", 10)
+            assert caught.value.retryable
+            with pytest.raises(StorageConnectionError, match=r"\(status 200\): too long") as caught:
                 await fetch("checkpoint", 3)
+            assert not caught.value.retryable
             for url in ("ftp://a", "a", "http://", "http://u:p@a", "http://a b", "http://[", "http://ä"):
                 with pytest.raises(StorageConfigurationError):
                     http.fetch(url)
@@ -752,7 +812,7 @@ def test_a_monitor_finds_what_is_wrong(tmp_path):
         report = await watch(shop, network, now=late_now, max_age=timedelta(hours=1), expected=[b"missing"])
         assert [each.split(":")[0] for each in report.problems] == [
             "the log stalls",
-            "1 expected entries are not in the log",
+            "1 expected entry is not in the log",
         ]
         # The witness has seen more than is shown here.
         assert (await ask(w1, 10, 20)).status == 200
@@ -779,6 +839,54 @@ def test_a_monitor_finds_what_is_wrong(tmp_path):
 
         network.hosts.update(w1=rubbish)
         assert "not signed as it has to be" in (await watch(shop, network)).unreachable["w1"]
+
+    asyncio.run(main())
+
+
+def test_a_monitor_keeps_the_notes_of_what_is_hidden_from_it(tmp_path):
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        await ask(network.hosts["w1"], 10, 20)
+        group = WitnessGroup(WITNESSED, LogHttp(network))
+        client = reader(shop, WITNESSED, memory=LogMemory(tmp_path))
+        report = await monitor_log(client, group.clients, now=NOW, patience=0)
+        assert "has cosigned size 20; both notes are in" in report.problems[0]
+        (evidence,) = (tmp_path / "forks").iterdir()
+        assert [f"{ORIGIN}\n{size}\n" in evidence.read_text() for size in (10, 20)] == [True, True]
+
+    asyncio.run(main())
+
+
+def test_a_monitor_says_what_witnesses_have_seen_of_a_log_that_went_back(tmp_path):
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        old = shop.objects.by_key[f"{PREFIX}checkpoint"].data
+        async with shop.open(cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign) as log:
+            await log.append(entries(10, 20))
+        memory = LogMemory(tmp_path)
+        await reader(shop, WITNESSED, memory=memory).checkpoint()
+        overwrite(shop, "checkpoint", old)
+        group = WitnessGroup(WITNESSED, LogHttp(network))
+        with pytest.raises(
+            LogForkError, match=r"now shows size 10.*'w1' has cosigned size 20; .*'w2': no usable"
+        ):
+            await monitor_log(reader(shop, WITNESSED, memory=memory), group.clients, now=NOW)
+
+    asyncio.run(main())
+
+
+def test_a_monitor_says_whether_it_has_compared_anything(tmp_path):
+    async def main():
+        network = Network(w1=new_witness(W1), w2=broken)
+        shop = await filled(10, cosign=WitnessGroup(WITNESSED, LogHttp(network)).cosign)
+        assert (await watch(shop, network)).compared
+        assert not (await monitor_log(reader(shop), [], now=NOW)).compared
+        client = reader(shop, memory=LogMemory(tmp_path))
+        assert (await monitor_log(client, [], now=NOW)).compared
+        network.hosts["w1"] = broken
+        assert not (await watch(shop, network)).compared
 
     asyncio.run(main())
 
@@ -810,6 +918,119 @@ def test_a_folder_that_cannot_be_used(tmp_path):
         await memory.save("a", b"note")
         assert await memory.load("a") == b"note"
         assert await memory.load("a", "sequencer") is None
+
+    asyncio.run(main())
+
+
+def test_a_memory_never_remembers_less_and_is_locked_while_it_is_written(tmp_path, monkeypatch):
+    async def main():
+        memory = LogMemory(tmp_path)
+        notes = {size: (await state(size))[0].data for size in (5, 10, 20)}
+        locks = {size: Lock(ORIGIN, size, bytes(32), (0, bytes(32)), "-").text.encode() for size in (5, 10)}
+        for size, kept in ((10, 10), (5, 10), (20, 20), (10, 20)):
+            await memory.save(ORIGIN, notes[size])
+            assert await LogMemory(tmp_path).load(ORIGIN) == notes[kept]
+        for size, kept in ((5, 5), (10, 10), (5, 10)):
+            await memory.save(ORIGIN, locks[size], "sequencer")
+            assert await memory.load(ORIGIN, "sequencer") == locks[kept]
+        # A state of the same size that says something else stays what it was, and the next reader sees the fork.
+        await memory.save(ORIGIN, await signed(20, hash_leaf(b"other")))
+        assert await memory.load(ORIGIN) == notes[20]
+        memory.path(ORIGIN).write_bytes(b"")
+        await memory.save(ORIGIN, notes[5])
+        assert await memory.load(ORIGIN) == notes[5]
+
+        def write(path, data, **options):
+            fd = os.open(tmp_path / ".lock", os.O_RDWR)
+            with pytest.raises(BlockingIOError):
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            os.close(fd)
+            written.append(path)
+
+        written = []
+        monkeypatch.setattr("credstore.proofs.log.memory.write_file", write)
+        await memory.save(ORIGIN, notes[10])
+        assert len(written) == 1
+
+    asyncio.run(main())
+
+
+def test_a_log_that_another_process_reads_while_it_grows_has_not_gone_back(tmp_path):
+    async def main():
+        shop = await filled(10)
+        before = shop.copy()
+        async with shop.open() as sequencer:
+            await sequencer.append(entries(10, 20))
+        memory, now = LogMemory(tmp_path), fetching(shop)
+
+        async def slow(path, most):
+            """Another process reads and remembers the log while this response is on its way."""
+            if path != "checkpoint":
+                return await now(path, most)
+            await reader(shop, memory=memory).checkpoint()
+            return before.by_key[PREFIX + path].data
+
+        client = LogClient(slow, policy=POLICY, memory=memory)
+        assert (await client.checkpoint()).signed.checkpoint.size == 10
+        # What is remembered is the larger state still, so this is one that went back.
+        with pytest.raises(LogForkError, match="at size 20, and now shows size 10"):
+            await LogClient(slow, policy=POLICY, memory=memory).checkpoint()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("sound", [True, False])
+def test_two_calls_of_one_client_may_see_different_states_that_continue_each_other(sound):
+    async def main():
+        shop = await filled(10)
+        before = shop.copy()
+        async with shop.open() as sequencer:
+            await sequencer.append(entries(10, 20))
+        old = before.by_key[f"{PREFIX}checkpoint"].data if sound else await signed(10, hash_leaf(b"other"))
+        now, waiting, asked = fetching(shop), asyncio.Event(), []
+
+        async def fetch(path, most):
+            if path == "checkpoint":
+                asked.append(path)
+                if len(asked) == 1:
+                    await waiting.wait()
+                    return old
+            return await now(path, most)
+
+        client = LogClient(fetch, policy=POLICY)
+        slow = asyncio.create_task(client.checkpoint())
+        await asyncio.sleep(0)
+        assert (await client.checkpoint()).signed.checkpoint.size == 20
+        waiting.set()
+        if sound:
+            assert (await slow).signed.checkpoint.size == 10
+        else:
+            with pytest.raises(LogForkError, match="shows size 10, which its size 20 does not continue"):
+                await slow
+        assert (await client.tiles()).size == 20
+        verify_log_proof(await client.prove(15), entry=b"entry 15", policy=POLICY)
+
+    asyncio.run(main())
+
+
+def test_a_memory_that_is_damaged_is_named(tmp_path):
+    async def main():
+        shop = await filled(10)
+        memory = LogMemory(tmp_path)
+        await reader(shop, memory=memory).checkpoint()
+        async with shop.open(memory=memory) as sequencer:
+            await sequencer.append(entries(10, 11))
+        for role, read in (
+            ("client", reader(shop, memory=memory).checkpoint),
+            ("sequencer", shop.open(memory=memory).recover),
+        ):
+            path = memory.path(ORIGIN, role)
+            kept = path.read_bytes()
+            path.write_bytes(kept[:-9])
+            with pytest.raises(CheckpointError) as caught:
+                await read()
+            assert caught.value.key == str(path)
+            path.write_bytes(kept)
 
     asyncio.run(main())
 

@@ -50,20 +50,27 @@ from credstore.proofs.log import (
     StatementAdmission,
     parse_entry,
     parse_log_policy,
+    sequencer,
     sole_policy,
 )
 from credstore.proofs.log.checkpoint import Checkpoint, sign_text
+from credstore.proofs.log.http import LogHttp
 from credstore.proofs.log.merkle import hash_leaf
 from credstore.proofs.log.note import COSIGNATURE, LocalNoteSigner, sign_line
 from credstore.proofs.log.proof_file import encode_log_proof, parse_log_proof
+from credstore.proofs.log.witnesses import WitnessGroup
 from credstore.provider.provider import StorageProvider
 from tests.proofs import material
 from tests.proofs.log.logs import NOW, ORIGIN, PREFIX, SIGNER, Plain, Shop, Unsteady, made
+from tests.proofs.log.test_client import W1, Network, broken, new_witness
 
 POLICY = sole_policy(SIGNER.key.encode())
 CHECK = LogCheck(POLICY)
 ASSET = b"the bytes of a picture"
 WITNESS = LocalNoteSigner("w.example/1", bytes(range(32, 64)), COSIGNATURE)
+ALONE = parse_log_policy(
+    f"log {SIGNER.key.encode()}\nwitness w1 {W1.key.encode()} http://w1.example/api/\nquorum w1\n".encode()
+)
 WITNESSED = parse_log_policy(
     f"log {SIGNER.key.encode()}\nwitness w {WITNESS.key.encode()}\nquorum w\n".encode()
 )
@@ -404,6 +411,74 @@ async def cosigned(signed, tiles, published):
 def compromised(at):
     key = trust_key(material.SIGNER.public_key, issuers=[material.ISSUER], valid_from=material.START)
     return TrustStore(1, (replace(key, revoked=KeyRevocation(at, at)), material.ROOT_KEY))
+
+
+@pytest.mark.parametrize("kept", ["empty", "published", "committed"])
+def test_nothing_is_signed_for_a_log_that_its_witness_knows_to_be_larger(kept):
+    """A bucket that was restored as a whole, and a machine that remembers nothing."""
+
+    async def main():
+        network = Network(w1=new_witness(W1, logs=(SIGNER.key,)), w2=broken)
+        stand = Stand(cosign=WitnessGroup(ALONE, LogHttp(network)).cosign)
+        copies = {}
+        async with stand.open(create=True) as store:
+            copies["empty"] = stand.shop.copy()
+            await store.issue(b"one")
+            asked = len(network.asked)
+            await store._logger.ready()
+            assert len(network.asked) == asked, "once is enough, as this process remembers from then on"
+            copies["published"] = stand.shop.copy()
+            driver = stand.shop.drivers[-1]
+
+            async def committed(key):
+                if key.endswith("checkpoint"):
+                    copies.setdefault("committed", stand.shop.copy())
+
+            driver.hook = committed
+            await store.issue(b"two")
+            await store.issue(b"three")
+        stand.shop.objects = copies[kept]
+        before = dict(stand.shop.objects.by_key)
+        stand.options = {"cosign": WitnessGroup(ALONE, LogHttp(network)).cosign}
+        async with stand.open() as store:
+            for attempt in (store.issue(b"four"), store.revoke(material.ID)):
+                with pytest.raises(LogRollbackError, match="cosigned its size 3") as caught:
+                    await attempt
+                assert (caught.value.applied, caught.value.retryable) == ("no", False)
+        assert stand.shop.objects.by_key == before
+
+    asyncio.run(main())
+
+
+def test_nothing_is_signed_where_a_witness_does_not_know_the_log(monkeypatch):
+    async def main():
+        network = Network(w1=new_witness(W1, logs=(replace(SIGNER.key, name="other.example"),)), w2=broken)
+        stand = Stand()
+        async with stand.open(create=True):
+            pass
+        stand.options = {"cosign": WitnessGroup(ALONE, LogHttp(network)).cosign}
+        before = dict(stand.shop.objects.by_key)
+        async with stand.open() as store:
+            with pytest.raises(WitnessQuorumError, match="w1: it does not know this log") as caught:
+                await store.issue(b"one")
+            assert (caught.value.applied, caught.value.retryable) == ("no", False)
+            assert stand.shop.objects.by_key == before
+            network.hosts["w1"] = broken  # What passes by itself stops nobody from signing.
+            monkeypatch.setattr(sequencer, "_ASK_AGAIN", 10.0**9)
+            with pytest.raises(LogPendingError):
+                await store.issue(b"one")
+            # A witness that is slow to fail is not waited for once for each proof, besides logging it.
+            asked = len(network.asked)
+            await asyncio.gather(*(store._logger.ready() for _ in range(5)))
+            with pytest.raises(WitnessQuorumError):
+                await store.sequencer.check()
+            assert len(network.asked) == asked
+            network.hosts["w1"] = new_witness(W1, logs=(SIGNER.key,))
+            store.sequencer._unanswered = None
+            await store._logger.ready()
+            assert len(network.asked) > asked
+
+    asyncio.run(main())
 
 
 def test_the_time_of_witnesses_outlives_the_key():

@@ -23,6 +23,7 @@ from credstore.proofs import (
     LogEntryError,
     LogForkError,
     LogRollbackError,
+    LogTileError,
     ProofSignatureError,
 )
 from credstore.proofs.format.dsse import encode_envelope
@@ -568,6 +569,27 @@ def test_a_lock_without_its_tiles_is_refused():
             await quietly(sequencer.append(entries(10, 20)))
         for key in [key for key in shop.objects.by_key if "staging/" in key]:
             del shop.objects.by_key[key]
+        with pytest.raises(LogRollbackError, match="neither complete nor staged"):
+            await shop.open().recover()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("path", ["tile/0/000.p/20", "tile/entries/000.p/20"])
+def test_a_tile_that_was_replaced_is_damage_and_no_rollback(path):
+    async def main():
+        shop = Shop()
+        async with await made(shop) as sequencer:
+            await sequencer.append(entries(0, 20))
+        kept = shop.objects.by_key[PREFIX + path]
+        data = (
+            kept.data.replace(b"entry 15", b"entry 51") if "entries" in path else bytes(32) + kept.data[32:]
+        )
+        shop.objects.by_key[PREFIX + path] = replace(kept, data=data, info=replace(kept.info, digest=None))
+        with pytest.raises(LogTileError, match="is damaged or was replaced, and a verified copy") as caught:
+            await shop.open().recover()
+        assert caught.value.key == path
+        del shop.objects.by_key[PREFIX + path]
         with pytest.raises(LogRollbackError, match="neither complete nor staged"):
             await shop.open().recover()
 

@@ -15,6 +15,7 @@ from credstore.cli.commands.log.shared import (
     PREFIX,
     URL,
     OpenedLog,
+    counted,
     now,
     read_policy,
     with_log,
@@ -22,7 +23,7 @@ from credstore.cli.commands.log.shared import (
 from credstore.cli.exits import Exit
 from credstore.cli.io import NewFile, StandardOutput
 from credstore.cli.options import Invocation, as_duration, command
-from credstore.cli.output import print_json, printable, say
+from credstore.cli.output import note, print_json, printable, say
 from credstore.cli.proof_files import read_whole
 from credstore.cli.runner import run_loop
 
@@ -68,7 +69,8 @@ def check_command(
         report = await check_log(log.client)
         if report.problems or log.objects is None:
             return report, IndexReport()
-        return report, await check_index(log.client, log.objects, repair=repair_index)
+        whole = bool(report.whole)
+        return report, await check_index(log.client, log.objects, repair=repair_index, whole=whole)
 
     report, index = with_log(
         invocation,
@@ -95,9 +97,12 @@ def check_command(
         for path, problem in (report.problems | index.problems).items():
             say(f"{printable(path)}: {printable(problem)}")
         if not invocation.quiet:
-            runs = f", {index.runs} run{'s' * (index.runs > 1)} of its index" if index.runs else ""
+            runs = f", {counted(index.runs, 'run')} of its index" if index.runs else ""
             origin, mended = printable(report.checkpoint.origin), "; written again" if index.repaired else ""
-            say(f"{origin}: {report.entries} entries, {report.tiles} tiles read{runs}{mended}")
+            tiles = counted(report.tiles, "tile")
+            say(f"{origin}: {counted(report.entries, 'entry', 'entries')}, {tiles} read{runs}{mended}")
+        if index.problems and not index.repaired:
+            note("credstore: credstore log check --repair-index writes the index again, from the entries")
     if report.problems or (index.problems and not index.repaired):
         raise click.exceptions.Exit(Exit.LOG)
 
@@ -136,6 +141,10 @@ def monitor_command(
     shown now, and for what a writer of the log has found before.
     """
     policy = read_policy(policy_file, vkeys)
+    if max_age is not None and not policy.is_witnessed:
+        raise click.UsageError(
+            "--max-age needs a --policy with a quorum of witnesses, which say when they have seen the log"
+        )
     expected = [read_whole(name, LARGEST_ENTRY) for name in expect]
 
     async def action(log: OpenedLog) -> MonitorReport:
@@ -160,6 +169,7 @@ def monitor_command(
                 "unreachable": report.unreachable,
                 "verified": report.verified,
                 "problems": report.problems,
+                "compared": report.compared,
             }
         )
     else:
@@ -168,7 +178,12 @@ def monitor_command(
         for name, why in report.unreachable.items():
             say(f"{printable(name)} was not asked: {printable(why)}")
         if not invocation.quiet:
-            say(f"size {report.checkpoint.size}, {report.verified} entries verified")
+            say(f"size {report.checkpoint.size}, {counted(report.verified, 'entry', 'entries')} verified")
+    if not (report.compared or report.problems or invocation.quiet):
+        note(
+            "credstore: the log was compared with nothing, so that a fork or a step back would not be seen; "
+            "give --memory, or a --policy with the URLs of witnesses"
+        )
     if report.problems:
         raise click.exceptions.Exit(Exit.LOG)
 
@@ -265,4 +280,4 @@ def export_command(
     if invocation.json:
         print_json({"folder": folder, "size": size})
     elif not invocation.quiet:
-        say(f"{size} entries in {printable(folder)}")
+        say(f"{counted(size, 'entry', 'entries')} in {printable(folder)}")

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING
+from collections.abc import Awaitable, Callable
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from credstore.cli.commands.log.shared import (
     KEY,
+    LARGEST_POLICY,
     LOG,
     POLICY,
     PREFIX,
@@ -24,21 +25,29 @@ from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, printable
 from credstore.cli.runner import open_store, run_loop
 from credstore.edge.server import listen
+from credstore.errors import StorageError
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
     from credstore.web.app import WebApp
 
 HOST = click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
-PORT = click.option(
-    "--port", default=8766, show_default=True, type=click.IntRange(0, 65535), help="0 picks a free one."
-)
+
+
+def _port(default: int) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+    return click.option(
+        "--port",
+        default=default,
+        show_default=True,
+        type=click.IntRange(0, 65535),
+        help="0 picks a free one.",
+    )
 
 
 @command("serve")
 @PREFIX
 @HOST
-@PORT
+@_port(8766)
 @click.pass_obj
 def serve_command(invocation: Invocation, *, prefix: str, host: str, port: int) -> None:
     """Serve the static files of the log in the store until Ctrl-C or SIGTERM.
@@ -63,7 +72,7 @@ def serve_command(invocation: Invocation, *, prefix: str, host: str, port: int) 
 @POLICY
 @click.option("--prefix", metavar="PREFIX", default="witness/v1/", show_default=True, help="In the store.")
 @HOST
-@PORT
+@_port(8767)
 @click.pass_obj
 def witness_command(
     invocation: Invocation,
@@ -90,11 +99,32 @@ def witness_command(
         witness = LogWitness(provider, signer=signer, logs=policy.log_keys, clock=now, prefix=prefix)
         return WebApp({"/": WitnessPart(witness)})
 
-    _run(invocation, app, host, port, f"the witness {signer.key.encode()}")
+    async def warn(provider: StorageProvider) -> None:
+        from credstore.proofs.log import LogObjects
+
+        with contextlib.suppress(StorageError):
+            data = await LogObjects(provider).fetch("checkpoint", LARGEST_POLICY) or b""
+            if data.partition(b"\n")[0].decode(errors="replace") in {key.name for key in policy.log_keys}:
+                note(
+                    "credstore: this store holds the log itself, so a restored backup takes log and witness "
+                    "back together, and neither shows it; give the witness a store in other hands"
+                )
+
+    _run(invocation, app, host, port, f"the witness {signer.key.encode()}", warn=warn)
+
+
+async def _quiet(provider: StorageProvider) -> None:
+    del provider
 
 
 def _run(
-    invocation: Invocation, app: Callable[[StorageProvider], WebApp], host: str, port: int, what: str
+    invocation: Invocation,
+    app: Callable[[StorageProvider], WebApp],
+    host: str,
+    port: int,
+    what: str,
+    *,
+    warn: Callable[[StorageProvider], Awaitable[None]] = _quiet,
 ) -> None:
     async def work() -> None:
         from credstore.web.serving import serving_app
@@ -108,6 +138,7 @@ def _run(
                 print_json({"url": address})
                 sys.stdout.flush()
             elif not invocation.quiet:
+                await warn(provider)
                 note(f"serving {printable(what)} at {address}; press Ctrl-C to stop")
             await asyncio.Event().wait()
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -14,13 +14,14 @@ import click
 from credstore.cli.options import Invocation
 from credstore.cli.proof_files import naming, read_note_signer, read_whole
 from credstore.cli.runner import open_store, run_loop
-from credstore.errors import StorageConfigurationError
+from credstore.errors import StorageConfigurationError, StorageError
 
 if TYPE_CHECKING:
     from credstore.proofs.log import LogClient, LogHttp, LogMemory, LogObjects, LogPolicy
     from credstore.proofs.log.note import NoteSigner
 
 T = TypeVar("T")
+_FILES = ("tile/", "index/")
 LARGEST_POLICY = 1024 * 1024
 MLDSA_KIND = 6
 
@@ -47,10 +48,33 @@ ORIGIN = click.option(
 )
 
 
-def prefix_option(name: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+Option = Callable[[Callable[..., Any]], Callable[..., Any]]
+
+
+def prefix_option(*names: str) -> Option:
     """The option that says where the log is in the store."""
     return click.option(
-        name, metavar="PREFIX", default="log/v1/", show_default=True, help="Where the log is in the store."
+        *names, metavar="PREFIX", default="log/v1/", show_default=True, help="Where the log is in the store."
+    )
+
+
+def policy_option(*names: str) -> Option:
+    """The option that says which logs and witnesses count."""
+    return click.option(
+        *names,
+        metavar="FILE",
+        envvar="CREDSTORE_LOG_POLICY",
+        help="Which logs and witnesses count (c2sp.org/tlog-policy); or CREDSTORE_LOG_POLICY.",
+    )
+
+
+def memory_option(*names: str) -> Option:
+    """The option that says where the last states are remembered."""
+    return click.option(
+        *names,
+        metavar="FOLDER",
+        envvar="CREDSTORE_LOG_MEMORY",
+        help="Remembers the last state, to find forks and restored backups; or CREDSTORE_LOG_MEMORY.",
     )
 
 
@@ -61,24 +85,12 @@ BUNDLED = click.option(
     envvar="CREDSTORE_LOG_BUNDLED",
     help="Proofs are the entries of the log, without objects of their own; or CREDSTORE_LOG_BUNDLED=1.",
 )
-POLICY = click.option(
-    "--policy",
-    "policy_file",
-    metavar="FILE",
-    envvar="CREDSTORE_LOG_POLICY",
-    help="Which logs and witnesses count (c2sp.org/tlog-policy); or CREDSTORE_LOG_POLICY.",
-)
+POLICY = policy_option("--policy", "policy_file")
 LOG = click.option(
     "--log", "vkeys", metavar="VKEY", multiple=True, help="The log's vkey, instead of a policy."
 )
 URL = click.option("--url", metavar="URL", help="Where the log is served, instead of the store.")
-MEMORY = click.option(
-    "--memory",
-    "memory_folder",
-    metavar="FOLDER",
-    envvar="CREDSTORE_LOG_MEMORY",
-    help="Remembers the last state, so that forks and restored backups are found; or CREDSTORE_LOG_MEMORY.",
-)
+MEMORY = memory_option("--memory", "memory_folder")
 
 
 def now() -> datetime:
@@ -110,6 +122,9 @@ def log_signer(key_file: str, name: str, *, cosigns: bool = False) -> NoteSigner
         click.UsageError: It cannot be read.
         StorageConfigurationError: Not such a key, or not a name.
     """
+    from credstore.proofs.log import seed_signer
+
+    seed_signer(name, bytes(32))  # Here, as a wrong name has nothing to do with the file.
     with naming(key_file):
         return read_note_signer(key_file, name, cosigns=cosigns)
 
@@ -193,14 +208,41 @@ def with_log(
     async def work() -> T:
         async with http(invocation.timeout) as client:
             if url is not None:
-                reader = LogClient(client.fetch(url), policy=policy, memory=memory)
-                return await action(OpenedLog(reader, client, memory, None))
+                with _placing(url.rstrip("/") + "/"):
+                    reader = LogClient(client.fetch(url), policy=policy, memory=memory)
+                    return await action(OpenedLog(reader, client, memory, None))
             async with open_store(invocation, reading=not writing) as provider:
-                objects = LogObjects(provider, prefix)
-                reader = LogClient(objects.fetch, policy=policy, memory=memory)
-                return await action(OpenedLog(reader, client, memory, objects))
+                with _placing(prefix):
+                    objects = LogObjects(provider, prefix)
+                    reader = LogClient(objects.fetch, policy=policy, memory=memory)
+                    return await action(OpenedLog(reader, client, memory, objects))
 
     return run_loop(work())
+
+
+@contextmanager
+def _placing(where: str) -> Generator[None, None, None]:
+    """Make errors about a file of the log say where the log is."""
+    from credstore.proofs import LogError
+
+    try:
+        yield
+    except LogError as error:
+        if error.key is not None and (error.key == "checkpoint" or error.key.startswith(_FILES)):
+            error.key = where + error.key
+        raise
+
+
+async def has_index(objects: LogObjects) -> bool:
+    """Whether a log has whole proofs as its entries, as far as can be seen: whether it has an index."""
+    with suppress(StorageError):
+        return bool(await objects.names("index/", 1))
+    return False
+
+
+def counted(number: int, one: str, many: str | None = None) -> str:
+    """A number of things, in words."""
+    return f"{number} {one if number == 1 else many or one + 's'}"
 
 
 def random_bytes(count: int) -> bytes:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 import click
 
 from credstore.cli.commands.log.shared import (
+    BUNDLED,
     KEY,
     MEMORY,
     MLDSA_KEY,
@@ -16,6 +17,8 @@ from credstore.cli.commands.log.shared import (
     POLICY,
     PREFIX,
     cosigners,
+    counted,
+    has_index,
     http,
     log_signer,
     memory_of,
@@ -25,31 +28,41 @@ from credstore.cli.commands.log.shared import (
 )
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_json, printable, say
-from credstore.cli.proof_files import TRUST, create_private, new_passphrase, read_trust, read_whole
+from credstore.cli.proof_files import (
+    TRUST,
+    create_private,
+    naming,
+    new_passphrase,
+    read_trust,
+    read_whole,
+)
 from credstore.cli.runner import open_store, run_loop
+from credstore.errors import StorageAlreadyExistsError
 
 if TYPE_CHECKING:
-    from credstore.proofs import TrustStore
-    from credstore.proofs.log import LogPolicy, LogSequencer
+    from credstore.proofs.log import LogObjects, LogPolicy, LogSequencer
+    from credstore.proofs.log.entry import Admission
 
 T = TypeVar("T")
 LARGEST_STATEMENT = 4 * 1024 * 1024
+_LOCK = "lock"
 
 
 def _with_sequencer(
     invocation: Invocation,
-    action: Callable[[LogSequencer], Awaitable[T]],
+    action: Callable[[LogSequencer, LogObjects], Awaitable[T]],
     *,
     key_file: str,
     origin: str,
     mldsa_key: str | None,
     prefix: str,
     memory_folder: str | None,
-    trust: TrustStore,
+    admission: Admission,
     policy: LogPolicy | None,
+    bundled: bool = False,
 ) -> T:
     """Open the log of the store to write, act on it, close it."""
-    from credstore.proofs.log import LogObjects, LogSequencer, StatementAdmission, WitnessGroup
+    from credstore.proofs.log import LogIndex, LogObjects, LogSequencer, WitnessGroup
 
     signer, memory = log_signer(key_file, origin), memory_of(memory_folder)
     seconds = cosigners(mldsa_key, origin)
@@ -61,16 +74,17 @@ def _with_sequencer(
             async with LogSequencer(
                 provider,
                 signer=signer,
-                admission=StatementAdmission(trust, clock=now),
+                admission=admission,
                 clock=now,
                 randomness=random_bytes,
                 prefix=prefix,
                 cosigners=seconds,
                 memory=memory,
                 cosign=None if group is None else group.cosign,
+                index=LogIndex(objects) if bundled else None,
                 max_wait=0.0,
             ) as sequencer:
-                return await action(sequencer)
+                return await action(sequencer, objects)
 
     return run_loop(work())
 
@@ -97,8 +111,10 @@ def init_command(
     again, and one whose lock was lost is refused.
     """
     from credstore.proofs import TrustStore
+    from credstore.proofs.log import StatementAdmission
 
-    async def action(sequencer: LogSequencer) -> None:
+    async def action(sequencer: LogSequencer, objects: LogObjects) -> None:
+        await _refuse_namesakes(objects, origin)
         await sequencer.create()
 
     _with_sequencer(
@@ -109,11 +125,36 @@ def init_command(
         mldsa_key=mldsa_key,
         prefix=prefix,
         memory_folder=memory_folder,
-        trust=TrustStore(1, ()),
+        admission=StatementAdmission(TrustStore(1, ()), clock=now),
         policy=None,
     )
     keys = [log_signer(key_file, origin), *cosigners(mldsa_key, origin)]
     _show_vkeys(invocation, [each.key.encode() for each in keys])
+
+
+async def _refuse_namesakes(objects: LogObjects, origin: str) -> None:
+    """Refuse a second log of one name in the store, as far as its first 1,000 names and the usual place show.
+
+    Raises:
+        StorageAlreadyExistsError: There is one at another prefix.
+        StorageError: The store failed.
+    """
+    from credstore.proofs.log import LogObjects
+
+    provider = objects.provider
+    first = [item.key for item in await provider.list("", 1000)]
+    places = {
+        LogObjects(provider).prefix,
+        *(key.removesuffix(_LOCK) for key in first if key.endswith("/lock")),
+    }
+    for place in sorted(places - {objects.prefix}):
+        data = await LogObjects(provider, place).fetch(_LOCK, LARGEST_STATEMENT) or b""
+        if data.split(b"\n")[1:2] == [f"origin {origin}".encode()]:
+            raise StorageAlreadyExistsError(
+                f"the store has the log {origin!r} already; a second one of the same name would contradict "
+                "it, so give this one another --origin and key",
+                key=place + _LOCK,
+            )
 
 
 @command("append")
@@ -127,6 +168,7 @@ def init_command(
 @PREFIX
 @MEMORY
 @POLICY
+@BUNDLED
 @click.pass_obj
 def append_command(
     invocation: Invocation,
@@ -141,16 +183,33 @@ def append_command(
     prefix: str,
     memory_folder: str | None,
     policy_file: str | None,
+    bundled: bool,
 ) -> None:
     """Log signed statements, each a file with a DSSE envelope or a proof bundle, and show their indices.
 
     An index that is shown is final. Without files, what an earlier run left unfinished is finished. With a
-    policy, checkpoints are published once its quorum of witnesses has cosigned them.
+    policy, checkpoints are published once its quorum of witnesses has cosigned them. With --bundled a
+    statement of up to 16 KiB is logged whole, so that proof get and find --bundled show it.
     """
+    from credstore.proofs.log import StatementAdmission, WholeAdmission
+    from credstore.proofs.log.entry import is_whole
+
     policy = None if policy_file is None else read_policy(policy_file, ())
     statements = [_statement(read_whole(name, LARGEST_STATEMENT)) for name in files]
+    admission = (WholeAdmission if bundled else StatementAdmission)(read_trust(trust_file), clock=now)
+    for name, statement in zip(files, statements, strict=True):
+        with naming(name):  # Here, so that what is wrong says with which file.
+            _, entry = admission(statement)
+        if bundled and not is_whole(entry):
+            raise click.UsageError(
+                f"{name}: more than 16 KiB, which is too large for an entry; issue it with --log --bundled"
+            )
 
-    async def action(sequencer: LogSequencer) -> tuple[list[int], list[str], tuple[int, int], int]:
+    async def action(
+        sequencer: LogSequencer, objects: LogObjects
+    ) -> tuple[list[int], list[str], tuple[int, int], int]:
+        if not (bundled or submit or invocation.quiet) and await has_index(objects):
+            note("credstore: this log has whole proofs; without --bundled only digests are logged")
         if submit:
             return [], [await sequencer.submit(each) for each in statements], (0, 0), 0
         size = await sequencer.recover()
@@ -166,8 +225,9 @@ def append_command(
         mldsa_key=mldsa_key,
         prefix=prefix,
         memory_folder=memory_folder,
-        trust=read_trust(trust_file),
+        admission=admission,
         policy=policy,
+        bundled=bundled,
     )
     if invocation.json:
         print_json(
@@ -181,6 +241,8 @@ def append_command(
         return
     for file, result in zip(files, indices or names, strict=True):
         say(f"{result}  {printable(file)}")
+    if not (files or inbox or invocation.quiet):
+        note(f"credstore: the log has {counted(size, 'entry', 'entries')}; name files to log more")
     if inbox and not invocation.quiet:
         say(f"inbox: {drained[0]} logged, {drained[1]} refused")
 

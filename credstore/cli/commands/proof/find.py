@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.logs import LogChoice, reads_log
+from credstore.cli.commands.proof.logs import LogChoice, hint_at_bundled, reads_log
 from credstore.cli.commands.proof.shown import (
     EXPIRED,
     REVOKED,
@@ -57,7 +57,9 @@ def find_command(
 
     async def action(store: ProofStore) -> list[Proof]:
         policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked, in_log=log.required)
-        return await store.find_by_hash(digest, policy=policy)
+        found = await store.find_by_hash(digest, policy=policy)
+        await hint_at_bundled(invocation, store.provider, log)
+        return found
 
     proofs = with_proofs(invocation, trust_file, action, log=log, roots=roots)
     if invocation.json:

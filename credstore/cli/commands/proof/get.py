@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.logs import LogChoice, reads_log
+from credstore.cli.commands.proof.logs import LogChoice, hint_at_bundled, reads_log
 from credstore.cli.commands.proof.shown import (
     EXPIRED,
     REVOKED,
@@ -46,11 +46,17 @@ def get_command(
     log: LogChoice,
 ) -> None:
     """Show the proof with an id, if it verifies."""
+    from credstore.proofs import ProofNotFoundError
+
     measured = None if asset is None else measure_file(asset)
 
     async def action(store: ProofStore) -> Proof:
         policy = policy_of(allow_expired=allow_expired, allow_revoked=allow_revoked, in_log=log.required)
-        return await store.get(proof_id, asset=measured, policy=policy)
+        try:
+            return await store.get(proof_id, asset=measured, policy=policy)
+        except ProofNotFoundError:
+            await hint_at_bundled(invocation, store.provider, log)
+            raise
 
     proof = with_proofs(invocation, trust_file, action, log=log, roots=roots)
     if invocation.json:

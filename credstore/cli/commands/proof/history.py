@@ -10,15 +10,15 @@ import click
 
 from credstore.cli.commands.log.shared import (
     BUNDLED,
-    MEMORY,
-    POLICY,
-    PREFIX,
     URL,
     OpenedLog,
+    memory_option,
+    policy_option,
+    prefix_option,
     read_policy,
     with_log,
 )
-from credstore.cli.commands.proof.logs import LogChoice
+from credstore.cli.commands.proof.logs import LogChoice, hint_at_bundled
 from credstore.cli.commands.proof.shown import (
     policy_of,
     proof_document,
@@ -50,10 +50,10 @@ if TYPE_CHECKING:
     envvar=TRUST,
     help=f"Whose proofs count, where there is no copy; or {TRUST}.",
 )
-@POLICY
+@policy_option("--policy", "--log-policy", "policy_file")
 @URL
-@PREFIX
-@MEMORY
+@prefix_option("--prefix", "--log-prefix", "prefix")
+@memory_option("--memory", "--log-memory", "memory_folder")
 @BUNDLED
 @click.pass_obj
 def history_command(
@@ -167,7 +167,9 @@ def _from_names(invocation: Invocation, trust_file: str, digest: bytes, log: Log
     async def action(store: ProofStore) -> list[Proof]:
         policy = policy_of(allow_expired=True, allow_revoked=True)
         async with aclosing(store.scan_by_hash(digest, policy=policy)) as found:
-            return [proof async for proof in found]
+            proofs = [proof async for proof in found]
+        await hint_at_bundled(invocation, store.provider, log)
+        return proofs
 
     proofs = with_proofs(invocation, trust_file, action, log=log)
     if invocation.json:

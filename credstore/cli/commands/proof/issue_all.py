@@ -48,7 +48,8 @@ def issue_all_command(
     The workers of a cluster read and sign; without --dask, new ones on this machine. Each takes the key from
     the file that its own CREDSTORE_PROOF_KEY names, and the trust store from CREDSTORE_PROOF_TRUST. The
     proofs go to the store that --store or the environment names. An object that has a proof of the same
-    content keeps it; with --journal, objects that have not changed are not read again.
+    content keeps it; with --journal, objects that have not changed are not read again. None is logged here:
+    credstore proof reconcile --log does that afterwards.
     """
     cluster = cluster_of(dask or "local", workers, shared_paths=shared_paths)
     where, said = spot(invocation, place, "path").as_folder, read_claims(claims)

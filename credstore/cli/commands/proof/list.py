@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from credstore.cli.commands.proof.logs import LogChoice, lists_log
+from credstore.cli.commands.proof.logs import LogChoice, hint_at_bundled, lists_log
 from credstore.cli.commands.proof.shown import end_with, proof_document, proof_line, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, command
@@ -45,6 +45,7 @@ def list_command(invocation: Invocation, *, trust_file: str, log: LogChoice) -> 
                     print_json(proof_document(outcome.proof))
                 else:
                     say(proof_line(outcome.proof))
+        await hint_at_bundled(invocation, store.provider, log)
         return shown
 
     end_with(errors, with_proofs(invocation, trust_file, action, log=log))

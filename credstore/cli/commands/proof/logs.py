@@ -9,18 +9,24 @@ from functools import wraps
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.core import ParameterSource
 
 from credstore.cli.commands.log.shared import (
     BUNDLED,
     cosigners,
+    has_index,
     http,
     log_signer,
     memory_of,
+    memory_option,
     now,
+    policy_option,
     random_bytes,
     read_policy,
 )
 from credstore.cli.commands.log.shared import prefix_option as _prefix_option
+from credstore.cli.options import Invocation
+from credstore.cli.output import note
 from credstore.errors import StorageConfigurationError
 
 if TYPE_CHECKING:
@@ -28,18 +34,9 @@ if TYPE_CHECKING:
     from credstore.proofs.log import LogCheck, LogPolicy, ProofLog
     from credstore.provider.provider import StorageProvider
 
-_POLICY = click.option(
-    "--log-policy",
-    metavar="FILE",
-    envvar="CREDSTORE_LOG_POLICY",
-    help="Which logs and witnesses count (c2sp.org/tlog-policy); or CREDSTORE_LOG_POLICY.",
-)
-_MEMORY = click.option(
-    "--log-memory",
-    metavar="FOLDER",
-    envvar="CREDSTORE_LOG_MEMORY",
-    help="Remembers the last state, so that a restored backup is found; or CREDSTORE_LOG_MEMORY.",
-)
+_POLICY = policy_option("--log-policy")
+_MEMORY = memory_option("--log-memory")
+_FOR_WRITING = ("log_key", "log_mldsa_key", "log_origin")
 _WRITING = (
     click.option("--log", "writes", is_flag=True, help="Also log it in the log of the store."),
     click.option(
@@ -176,11 +173,41 @@ class LogChoice:
             raise
 
 
+async def hint_at_bundled(invocation: Invocation, provider: StorageProvider, log: LogChoice) -> None:
+    """Say that a listing lacks the proofs that are entries of the log, where the store has such a log."""
+    from credstore.proofs.log import LogObjects
+
+    if (
+        log.bundled
+        or invocation.quiet
+        or invocation.json
+        or not await has_index(LogObjects(provider, log.prefix))
+    ):
+        return
+    note("credstore: the log in this store has proofs as its entries; --bundled shows those")
+
+
+def _refuse(names: Sequence[str], without: str) -> None:
+    """Refuse options that were given in vain; what the environment says is for other commands, too.
+
+    Raises:
+        click.UsageError: One of them is on the command line.
+    """
+    context = click.get_current_context()
+    for name in names:
+        if context.get_parameter_source(name) == ParameterSource.COMMANDLINE:
+            raise click.UsageError(f"--{name.replace('_', '-')} has no effect without {without}")
+
+
 def writes_log(function: Callable[..., Any]) -> Callable[..., Any]:
     """Give a command that signs the options of a log; it gets them as `log`, a `LogChoice`."""
 
     @wraps(function)
     def taking(*arguments: Any, **given: Any) -> Any:
+        if not given["writes"]:
+            _refuse(_FOR_WRITING, "--log")
+            if not given["bundled"]:
+                _refuse(("log_memory",), "--log or --bundled")
         given["log"] = LogChoice(
             writes=given.pop("writes"),
             policy_file=given.pop("log_policy"),
@@ -214,6 +241,8 @@ def checks_log(function: Callable[..., Any]) -> Callable[..., Any]:
 def _taking(function: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(function)
     def taking(*arguments: Any, **given: Any) -> Any:
+        if not given.get("bundled", False):
+            _refuse(("log_memory",), "--bundled")
         given["log"] = LogChoice(
             required=given.pop("require_log", False),
             policy_file=given.pop("log_policy"),

@@ -69,6 +69,11 @@ def with_proofs(
     signers = () if key_file is None else (read_signer(key_file),)
     timestamps = read_authorities(roots)
 
+    if log is not None and log.writes and not log.bundled:
+        invocation.interrupted = (
+            "; credstore proof reconcile --log logs what was signed and is not logged yet"
+        )
+
     async def work() -> T:
         async with open_store(invocation) as provider, AsyncExitStack() as stack:
             known = None if log is None else await log.open(stack, provider, trust)
