@@ -224,7 +224,7 @@ class Telling:
         invocation, kind = self._invocation, event.kind
         combined = self._given["combined"]
         if combined is not None and kind in _MARKS:
-            combined.write(f"{_MARKS[kind]} {event.name}\n")
+            combined.write(f"{_MARKS[kind]} {printable(event.name)}\n")  # A name may have a line break.
         if kind == "extra" and len(self._extra) < SHOWN:
             self._extra.append(event.name)
         if kind in {"failed", "refused", "left", "changed"}:

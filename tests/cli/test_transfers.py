@@ -207,7 +207,9 @@ def test_wrong_places_are_one_line_each(cli, folder, bucket):
 def test_objects_that_fail_are_one_line_each_and_the_others_are_copied(cli, folder):
     (folder / "b/line\nbreak").write_bytes(b"")
     (folder / "link").symlink_to("a.json")
-    ended = cli("sync", "data", "store:data", code=9)
+    ended = cli("sync", "data", "store:data", "--combined", "lines", code=9)
+    marks = ["! b/line\\nbreak", "+ a.json", "+ b/c.txt", "+ b/d.json"]
+    assert sorted(Path("lines").read_text().splitlines()) == marks
     assert len(ended.out.splitlines()) == 3
     *lines, summary = ended.err.splitlines()
     refused, left_out = sorted(lines)
@@ -274,6 +276,9 @@ def test_files_of_one_name_are_not_put_over_each_other(cli, folder):
         (["cp", "./one/x", "./two/x", "store:k/"], "would both be called x"),
         (["mv", "./one/x", "./two/x", "./k/"], "would both be called x"),
         (["mv", "one/x", "two/x", "k/"], "would both be called x"),
+        (["mv", "./one/", "./two/", "./k/"], "one by one"),
+        (["mv", "-r", "./one", "./two/x", "./k/"], "one by one"),
+        (["mv", "./one/*", "./two/x", "./k/"], "one by one"),
     ):
         assert re.search(text, cli(*arguments, code=2).err)
     assert not cli.root.exists()

@@ -95,6 +95,10 @@ def _each(
     *origins, target = spots(invocation, *sources, destination)
     if len(origins) > 1 and not target.is_folder:
         raise click.UsageError(_SEVERAL)
+    if move and len(origins) > 1 and (recursive or any(each.glob or each.is_folder for each in origins)):
+        raise click.UsageError(
+            "move folders one by one; of what has the same name in two of them, only one would be left"
+        )
     check_apart(
         each.key
         for each in origins
