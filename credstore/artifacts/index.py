@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, NoReturn, cast, get_args
 
 from credstore.artifacts.layout import pack_session
-from credstore.artifacts.names import LONGEST_PATH, is_file_name
+from credstore.artifacts.names import LONGEST_PATH, folders_of, is_file_name
 from credstore.errors import StorageIntegrityError
 
 FORMAT = "credstore.index/1"
@@ -119,6 +119,7 @@ def _files(data: bytes) -> Iterator[FileEntry]:
     members: dict[str, Any] | None = None
     chunks: list[Chunk] = []
     seen: set[str] = set()
+    above: set[str] = set()
     for line in lines:
         value: Any = json.loads(line) if line else None
         if line.startswith("["):
@@ -127,17 +128,30 @@ def _files(data: bytes) -> Iterator[FileEntry]:
             chunks.append(_chunk(value, packs))
             continue
         if members is not None:
-            yield _file(members, tuple(chunks), seen)
+            yield _file(members, tuple(chunks), seen, above)
         members, chunks = value, []
     if members is not None:
         _refuse("its last line is cut")
 
 
-def _file(members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str]) -> FileEntry:
+def _file(members: dict[str, Any], chunks: tuple[Chunk, ...], seen: set[str], above: set[str]) -> FileEntry:
+    """One of the entries.
+
+    Args:
+        members: Its line.
+        chunks: Of its bytes.
+        seen: Names of those before it.
+        above: The folders that those are in.
+    """
     name: str = members["name"]
     if not is_file_name(name) or name in seen:
         _refuse("it names a file that is outside its folder, or twice")
     seen.add(name)
+    folders = folders_of(name)
+    # Below a link it would be somewhere else.
+    if name in above or not seen.isdisjoint(folders):
+        _refuse("it has something below a link, a file or an empty folder")
+    above.update(folders)
     file = FileEntry(
         name,
         _number(members["size"]),

@@ -5,8 +5,8 @@ from __future__ import annotations
 import hashlib
 import os
 import stat
-from collections.abc import AsyncGenerator, Sequence
-from contextlib import aclosing, suppress
+from collections.abc import AsyncGenerator, Generator, Sequence
+from contextlib import aclosing, contextmanager, suppress
 from pathlib import Path
 from typing import BinaryIO
 
@@ -157,7 +157,8 @@ class _Writer:
             for _ in range(piece.times):
                 self._digest.update(data)
                 if self._open is not None:
-                    self._open.write(data)
+                    with _named(self._files[self._place]):
+                        self._open.write(data)
                 written += len(data)
         return written
 
@@ -184,11 +185,12 @@ class _Writer:
             )
         if self._open is None:
             return
-        self._open.flush()
-        if self._permissions and hasattr(os, "fchmod"):
-            os.fchmod(self._open.fileno(), file.mode)
-        flush_file(self._open.fileno())
-        self._open.close()
+        with _named(file):
+            self._open.flush()
+            if self._permissions and hasattr(os, "fchmod"):
+                os.fchmod(self._open.fileno(), file.mode)
+            flush_file(self._open.fileno())
+            self._open.close()
         if self._folder is not None:
             path = self._folder.joinpath(*file.name.split("/"))
             os.utime(path, ns=(file.modified, file.modified))
@@ -198,6 +200,15 @@ class _Writer:
         if self._open is not None:
             with suppress(OSError):  # The folder is removed.
                 self._open.close()
+
+
+@contextmanager
+def _named(file: FileEntry) -> Generator[None, None, None]:
+    """A context that says which file it was that the disk did not take."""
+    try:
+        yield
+    except OSError as error:
+        raise OSError(error.errno, error.strerror or "it cannot be written", file.name) from None
 
 
 async def load_into(

@@ -46,6 +46,19 @@ def is_file_name(name: str) -> bool:
     return unicodedata.normalize("NFC", name) == name and stays_inside(name)
 
 
+def folders_of(name: str) -> list[str]:
+    """The folders that a name is in.
+
+    >>> folders_of("a/b/c")
+    ['a/b', 'a']
+    """
+    found: list[str] = []
+    while (end := name.rfind("/")) > 0:
+        name = name[:end]
+        found.append(name)
+    return found
+
+
 def stays_inside(name: str) -> bool:
     """Whether `name` is a relative path that stays inside its folder, in any spelling."""
     return not _refusal(name)

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from credstore.artifacts.index import EntryType
-from credstore.artifacts.names import LONGEST_PATH, file_name
+from credstore.artifacts.names import LONGEST_PATH, file_name, folders_of
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageNotFoundError
 
 AVERAGE = 64 * 1024
@@ -91,6 +91,10 @@ def find_files(source: Source, *, everything: bool = False) -> list[SourceFile]:
             stat.S_IMODE(state.st_mode) & 0o777,
             _target(path) if kind == "link" else "",
         )
+    for name in found:
+        for above in folders_of(name):
+            if above in found:
+                raise StorageInvalidRequestError(f"{above!r} would have to be a file and a folder at once")
     return [found[name] for name in sorted(found)]
 
 

@@ -8,7 +8,7 @@ last parts of a name select.
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncGenerator, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 OURS = "store:"
 """What a key of the store that is set begins with, where a path could be meant."""
-_URL = re.compile(r"[a-z][a-z0-9_+.-]*://|(?:file|local|memory):")
+_URL = re.compile(r"[a-z][a-z0-9_+.-]*://|(?:file|local|memory):", re.IGNORECASE)
 _GLOB = re.compile(r"[*?\[]")
 _PATH = ("/", "./", "../", "~")
 _HERE = frozenset({".", ".."})
@@ -115,6 +115,23 @@ def spot(invocation: Invocation, text: str, plain: Literal["key", "path"]) -> Sp
     )
 
 
+def check_apart(names: Iterable[str]) -> None:
+    """Refuse single files or objects of which one would take the place of another.
+
+    Args:
+        names: Their paths or keys.
+
+    Raises:
+        click.UsageError: Two of them have the same last part.
+    """
+    seen: dict[str, str] = {}
+    for name in names:
+        last = name.rpartition("/")[2]
+        if last in seen:
+            raise click.UsageError(f"{seen[last]} and {name} would both be called {last} there")
+        seen[last] = name
+
+
 def is_url(text: str) -> bool:
     """Whether a text is meant as the URL of a store."""
     return _URL.match(text) is not None
@@ -158,6 +175,8 @@ async def opened_stores(
                 # What credstore keeps for the objects of a folder (dictionaries, keys) is in that folder.
                 cut = (each.glob[0] if each.glob else key).rpartition("/")[0]
                 config, key = replace(config, prefix=cut), key[len(cut) + 1 :] if cut else key
+            if not isinstance(config, Several) and isinstance(config.place, Path):
+                _check_root(config.place)
             known = [provider for other, provider in providers if other == config]
             if not known:
                 made = (
@@ -169,6 +188,22 @@ async def opened_stores(
                 providers.append((config, known[0]))
             found.append(Under(known[0], key))
         yield found
+
+
+def _check_root(path: Path) -> None:
+    """Refuse a part of a local store as a store of its own, which would show what is stored, not what it is.
+
+    Raises:
+        click.UsageError: It is one.
+    """
+    from credstore.driver.internal import SEGMENT, store_above
+
+    path = path.resolve()
+    above = None if (path / SEGMENT).is_dir() else store_above(path)
+    if above is not None:
+        raise click.UsageError(
+            f"{path} is in the local store {above}; what is below it is {above.as_uri()}?prefix=..."
+        )
 
 
 async def source_of(

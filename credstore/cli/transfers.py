@@ -149,12 +149,23 @@ class Telling:
             yes: It is approved already.
         """
         self._invocation, self._given = invocation, given
+        self._compares = compares
         self._shows = compares or bool(given.get("dry_run"))
         self._asks, self._yes = asks, yes
         self._extra: list[str] = []
         self._codes: set[int] = set()
         self._refused = False
         self.bar = RunBar(invocation, shown=given.get("progress"))
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether no option says which objects are meant, or what becomes of each."""
+        given = self._given
+        asked = ("dry_run", "include", "exclude", "files_from", "keep_retention", "mapping", "combined")
+        return (
+            given["overwrite"] == "different" and given["max_transfer"] is None
+            and not any(given[name] for name in asked)
+        )  # fmt: skip
 
     def options(self) -> TransferOptions:
         """The options of the transfer itself."""
@@ -169,7 +180,14 @@ class Telling:
             "on_event": self._event,
         }
         if given["files_from"] is not None:
-            options["files_from"] = [line for each in given["files_from"] if (line := each.rstrip("\r\n"))]
+            try:
+                options["files_from"] = [
+                    name for each in given["files_from"] if (name := each.rstrip("\r\n"))
+                ]
+            except UnicodeDecodeError:
+                raise click.UsageError(
+                    f"{given['files_from'].name} is not text in UTF-8, with a name in each line"
+                ) from None
         if "overwrite" in given:
             options["overwrite"] = given["overwrite"]
             options["dry_run"] = given["dry_run"]
@@ -206,7 +224,7 @@ class Telling:
         invocation, kind = self._invocation, event.kind
         combined = self._given["combined"]
         if combined is not None and kind in _MARKS:
-            combined.write(f"{_MARKS[kind]} {event.name}\n")
+            combined.write(f"{_MARKS[kind]} {printable(event.name)}\n")  # A name may have a line break.
         if kind == "extra" and len(self._extra) < SHOWN:
             self._extra.append(event.name)
         if kind in {"failed", "refused", "left", "changed"}:
@@ -257,7 +275,7 @@ class Telling:
         if self._invocation.json:
             print_json({"report": report})
         elif not self._invocation.quiet:
-            note(_summary(report))
+            note(_summary(report, would=report.dry_run and not self._compares and not self._refused))
         if self._refused:
             raise click.exceptions.Exit(Exit.FAILURE)
         if not report.complete:
@@ -274,7 +292,12 @@ def found_any(report: TransferReport, source: Spot) -> TransferReport:
             mistake than meant.
     """
     if report.counts.keys() <= {"extra"}:
-        raise StorageObjectNotFoundError("there is nothing below it", key=source.text)
+        raise StorageObjectNotFoundError(
+            "there is nothing below it"
+            if source.glob is None
+            else "nothing matches it; where *, ? or [ is part of a name, write a backslash before it",
+            key=source.text,
+        )
     return report
 
 
@@ -288,8 +311,8 @@ def _facts(event: TransferEvent) -> dict[str, object]:
     return {**facts, "error": event.error} if event.error is not None else facts
 
 
-def _summary(report: TransferReport) -> str:
-    counts = report.counts
+def _summary(report: TransferReport, *, would: bool) -> str:
+    counts, plan = report.counts, report.plan
     words = [
         f"{counts[kind]:,} {kind}" + (f" ({human_size(report.bytes)})" if kind in {"copied", "moved"} else "")
         for kind in (
@@ -309,6 +332,11 @@ def _summary(report: TransferReport) -> str:
     ]
     if report.dry_run:
         words += [f"{counts[kind]:,} {kind}" for kind in ("missing", "differing", "extra") if kind in counts]
+    if would:
+        doing = [f"copy {plan.copies:,} ({human_size(plan.copy_bytes)})"] if plan.copies else []
+        doing += [f"delete {plan.deletions:,}"] if plan.deletions else []
+        doing += [f"delete {plan.drops:,} at the source"] if plan.drops else []
+        words.append(f"would {' and '.join(doing) or 'do nothing'}")
     how = ", ".join(f"{number:,} by {basis}" for basis, number in sorted(report.compared_by.items()))
     lost = ", ".join(f"{what} of {number:,}" for what, number in sorted(report.lost.items()))
     again = "continued; " if report.resumed else ""

@@ -15,6 +15,7 @@ codec and client-side encryption, and does not count as a user's event.
 
 from __future__ import annotations
 
+from pathlib import Path
 from secrets import token_hex
 from typing import Protocol
 
@@ -206,3 +207,12 @@ class InternalObjects:
             cache_control=cache_control,
             precondition=Precondition("replace", etag) if etag is not None else OVERWRITE,
         )
+
+
+def store_above(path: Path) -> Path | None:
+    """The root of the local store that has a path's files as objects, unless the path is one itself.
+
+    Raises:
+        OSError: It cannot be found out.
+    """
+    return next((each for each in path.parents if (each / SEGMENT / "format").is_file()), None)

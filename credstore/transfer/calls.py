@@ -10,6 +10,8 @@ from typing import Unpack
 from credstore.arguments import typed
 from credstore.driver.refusals import check_writable
 from credstore.errors import StorageInvalidRequestError
+from credstore.proofs.format.errors import ProofFormatError
+from credstore.proofs.format.fields import read_uri
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
 from credstore.transfer.evidence import Evidence, VerifiedTransfer, verify
@@ -130,12 +132,18 @@ def migration(
     """The goal of a migration; the arguments are those of `migrate`.
 
     Raises:
-        StorageInvalidRequestError: Evidence without a signer or issuer.
+        StorageInvalidRequestError: Evidence without a signer or issuer, or with one that is not a URI.
     """
     proved: Evidence | None = None
     if evidence is not None:
         if signer is None or issuer is None:
             raise StorageInvalidRequestError("evidence needs a signer and an issuer")
+        try:
+            read_uri(issuer, "the issuer")
+        except ProofFormatError as error:
+            raise StorageInvalidRequestError(
+                f"evidence with this issuer would be worthless: {error}"
+            ) from None
         proved = Evidence(Path(evidence), (signer,), issuer)
     return Goal(drop=delete_source, always_again=True, evidence=proved)
 

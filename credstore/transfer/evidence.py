@@ -9,14 +9,16 @@ list, its predicate says from where to where, how many objects and bytes, when, 
 
 from __future__ import annotations
 
+import errno
 import hashlib
+import os
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
 from credstore.concurrency import in_thread, map_in_order
-from credstore.errors import StorageError, StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.files import PendingFile, write_file
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.dsse import encode_envelope, parse_envelope, seal_payload, verify_signatures
@@ -48,7 +50,7 @@ TYPE = "https://credstore.dev/transfer/v1"
 """Type of the predicate."""
 ENDING = ".dsse.json"
 """Of the statement's file, after the name of the list's."""
-_LONGEST_LINE = 64 * 1024
+_LONGEST_LINE = 128 * 1024
 _LONGEST_TEXT = 8 * 1024
 _LARGEST_STATEMENT = 1024 * 1024
 _SHA256 = 32
@@ -111,6 +113,21 @@ class Evidence:
     signers: tuple[Signer, ...]
     issuer: str
 
+    def check(self) -> None:
+        """Find out before anything is moved whether the list can be written; it blocks.
+
+        Raises:
+            StorageInvalidRequestError: It cannot.
+        """
+        try:
+            with PendingFile(self.path, replace=True):
+                if self.path.is_dir():
+                    raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR), str(self.path))
+        except OSError as error:
+            raise StorageInvalidRequestError(
+                f"the evidence {str(self.path)!r} cannot be written: {error.strerror}; nothing was changed"
+            ) from None
+
     async def write(
         self,
         source: Side,
@@ -125,8 +142,29 @@ class Evidence:
         Raises:
             StorageInvalidRequestError: An object has no digest, which is a mistake of this program.
             ProofSignatureError: A signer's signature does not verify.
-            OSError: A file cannot be written.
+            StorageError: A file cannot be written.
         """
+        try:
+            await self._write(source, destination, known, wanted, complete=complete)
+        except OSError as error:
+            if isinstance(error, StorageError):
+                raise
+            raise StorageError(
+                f"everything was done, but the evidence {str(self.path)!r} cannot be written: "
+                f"{error.strerror}; the same call writes it",
+                code=ErrorCode.IO_ERROR,
+                applied="yes",
+            ) from None
+
+    async def _write(
+        self,
+        source: Side,
+        destination: Side,
+        known: AsyncIterator[Known],
+        wanted: Callable[[str], bool],
+        *,
+        complete: bool,
+    ) -> None:
         count = size = 0
         digest = hashlib.sha256()
         file = PendingFile(self.path, replace=True)
@@ -280,7 +318,9 @@ def lines_of(path: Path) -> Generator[tuple[Line, bytes], None, None]:
                     "a line",
                     needs=("name", "size", "sha256", "source", "destination"),
                 )
-                name = read_text(members["name"], "name", longest=_LONGEST_TEXT)
+                name = members["name"]  # Files may have control characters in theirs.
+                if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_TEXT:
+                    raise ProofFormatError("a line has no name")
                 if last is not None and name <= last:
                     raise ProofFormatError(f"the list has {name!r} after {last!r}")
                 last = name

@@ -15,10 +15,12 @@ from credstore.errors import StorageInvalidRequestError
 
 
 class Filter:
-    """Which names are wanted: those that an `include` matches, if there are any, and no `exclude` does.
+    """Which names are wanted.
+
+    Those that an `include` matches, if there are any, and a `within`, if there are any, and no `exclude`.
 
     Attributes:
-        unseen: Names of the list that did not come yet; empty without a list.
+        unseen: Names of the list that were not said to be there yet; empty without a list.
     """
 
     def __init__(
@@ -26,6 +28,7 @@ class Filter:
         include: Collection[str] = (),
         exclude: Collection[str] = (),
         names: Iterable[str] | None = None,
+        within: Collection[str] = (),
     ) -> None:
         """Compile the globs.
 
@@ -33,11 +36,13 @@ class Filter:
             include: Globs; none for all.
             exclude: Globs; they have the last word.
             names: Only these, exactly; None for all.
+            within: Globs of what the place was named by; none for all of it.
 
         Raises:
             StorageInvalidRequestError: A glob has brackets that are not closed.
         """
         self._include = _any_of(include)
+        self._within = _any_of(within)
         self._exclude = _any_of(exclude)
         self._deep = _any_of([glob for glob in exclude if glob.endswith(("/", "**"))])
         self._names = None if names is None else frozenset(names)
@@ -45,10 +50,10 @@ class Filter:
 
     def __call__(self, name: str) -> bool:
         """Whether a name is wanted."""
-        if self._names is not None:
-            if name not in self._names:
-                return False
-            self.unseen.discard(name)
+        if self._names is not None and name not in self._names:
+            return False
+        if self._within is not None and not self._within(name):
+            return False
         if self._include is not None and not self._include(name):
             return False
         return self._exclude is None or not self._exclude(name)

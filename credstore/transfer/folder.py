@@ -3,15 +3,14 @@
 Rules of this file: a folder stays a folder of plain files; nothing is kept next to them, and a file appears
 under its name whole, verified and with its time, or not at all (`files.PendingFile`). Links are not followed
 unless asked for, and nothing is written through one that leads out of the folder. The root of a local store,
-which keeps more about a file than the file has, is refused: it is a store, `file:///...`.
+which keeps more about a file than the file has, is refused, and so is what is below it: it is a store,
+`file:///...`.
 """
 
 from __future__ import annotations
 
-import errno
 import hashlib
 import os
-import re
 import stat
 from collections.abc import AsyncGenerator, AsyncIterator, Iterator, Sequence
 from contextlib import asynccontextmanager, suppress
@@ -19,7 +18,7 @@ from itertools import islice
 from pathlib import Path
 
 from credstore.concurrency import in_thread
-from credstore.driver.internal import SEGMENT
+from credstore.driver.internal import SEGMENT, store_above
 from credstore.errors import (
     ErrorCode,
     StorageAccessDeniedError,
@@ -28,11 +27,11 @@ from credstore.errors import (
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
-    StorageQuotaExceededError,
 )
 from credstore.files import PendingFile, is_leftover, remove_leftover, sync_directory
 from credstore.hashing import hash_into
 from credstore.model import StoreOptions
+from credstore.transfer.disks import UNFIT, ignores_case, translated, unfit
 from credstore.transfer.filters import Filter
 from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
@@ -57,10 +56,6 @@ EMPTY = hashlib.sha256().digest()
 TINY = 64 * 1024
 """Bytes up to which files are read together."""
 _BATCH = 1000
-_MAX_NAME = 255
-_FULL = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})
-_DENIED = frozenset({errno.EACCES, errno.EPERM, errno.EROFS})
-_UNFIT = re.compile(r"[\x00\ud800-\udfff]")
 
 
 class Folder:
@@ -82,14 +77,22 @@ class Folder:
         self.label = f"the folder {str(path)!r}"
         self.identity = f"folder {self.path}"
         self.only: tuple[str, str] | None = None
-        self.held = Held(_unfit, branches=False)
+        self.held = Held(unfit, branches=False)
         self._follow, self._links, self.empty_folders = links == "follow", links, empty_folders
         self._known: set[Path] = set()
+        self._markers: set[Path] = set()
+        self._folds: bool | None = None
         self._ahead: dict[str, tuple[os.stat_result, bytes | None, bytes]] = {}
+
+    async def folds(self) -> bool:
+        """Whether its disk ignores the case of names; see `Side.folds`."""
+        if self._folds is None:
+            self._folds = await in_thread(ignores_case, self.path)
+        return self._folds
 
     def unfit(self, name: str) -> str | None:
         """Why no file can have this name; see `Side.unfit`."""
-        return _unfit(self.held.called(name))
+        return unfit(self.held.called(name))
 
     async def entries(self, wanted: Filter, *, destination: bool) -> AsyncGenerator[Entry, None]:
         """The files; see `Side.entries`.
@@ -135,6 +138,12 @@ class Folder:
 
     def _is_there(self) -> bool:
         try:
+            above = store_above(self.path)
+            if above is not None:
+                raise StorageInvalidRequestError(
+                    f"{str(self.path)!r} is in the local store {str(above)!r}, whose files may be compressed "
+                    "or encrypted; name it as part of that store, file:///...?prefix=..., or store:..."
+                )
             found = self.path.stat()
             if not stat.S_ISDIR(found.st_mode):
                 raise StorageInvalidRequestError(f"{str(self.path)!r} is not a folder")
@@ -176,7 +185,7 @@ class Folder:
                 if sweep:
                     remove_leftover(folder / item.name)
                 continue
-            if _UNFIT.search(name):
+            if UNFIT.search(name):
                 yield _refused(base + ascii(name)[1:-1], "its name is not UTF-8", fault=True)
             elif name.endswith("/"):
                 if wanted.enters(base + name):
@@ -334,6 +343,7 @@ class Folder:
 
         def make() -> str:
             self._make_parents(path / "any")
+            self._markers.add(path)
             return _marker(name, path.stat()).version
 
         try:
@@ -377,14 +387,14 @@ class Folder:
         parent = target.parent
         if parent in self._known and parent.is_dir():
             return
-        missing = [each for each in (parent, *parent.parents) if not each.exists()]
-        parent.mkdir(parents=True, exist_ok=True)
-        for each in missing:
-            sync_directory(each.parent)
         if not Path(os.path.realpath(parent)).is_relative_to(self.path):
             raise StorageAccessDeniedError(
                 f"a symbolic link at {str(parent)!r} leads out of the folder, and nothing is written there"
             )
+        missing = [each for each in (parent, *parent.parents) if not each.exists()]
+        parent.mkdir(parents=True, exist_ok=True)
+        for each in missing:
+            sync_directory(each.parent)
         if len(self._known) >= _BATCH:
             self._known.clear()
         self._known.add(parent)
@@ -412,24 +422,11 @@ class Folder:
                 raise translated(error, entry.name) from None
             with suppress(OSError):  # The first one that is not empty.
                 for folder in path.parents:
-                    if folder == self.path:
+                    if folder == self.path or folder in self._markers:
                         return
                     folder.rmdir()
 
         await in_thread(remove)
-
-
-def _unfit(name: str) -> str | None:
-    parts = name.split("/")
-    if any(part in {"", ".", ".."} for part in parts):
-        return "a part of the name is empty, '.' or '..', which cannot be a file"
-    if any(len(os.fsencode(part)) > _MAX_NAME for part in parts if not _UNFIT.search(part)):
-        return f"a part of the name has more than {_MAX_NAME} bytes"
-    if _UNFIT.search(name) or (os.sep != "/" and os.sep in name):
-        return "the name has a character that the name of a file cannot have"
-    if any(is_leftover(part) or part == SEGMENT for part in parts):
-        return "the name is one of credstore's own"
-    return None
 
 
 def _tag(found: os.stat_result) -> str:
@@ -487,13 +484,3 @@ def _beside(content: Content) -> tuple[str, ...]:
         "content_language": options.get("content_language"),
     }
     return tuple(name for name, value in beside.items() if value)
-
-
-def translated(error: OSError, name: str) -> StorageError:
-    """What the operating system said, as one of credstore's errors."""
-    said = error.strerror or "it failed"
-    if error.errno in _FULL:
-        return StorageQuotaExceededError(f"the disk is full: {said}", key=name)
-    if error.errno in _DENIED:
-        return StorageAccessDeniedError(f"the folder does not permit it: {said}", key=name)
-    return StorageError(f"the file cannot be written: {said}", code=ErrorCode.IO_ERROR, key=name)

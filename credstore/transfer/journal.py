@@ -20,6 +20,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, ParamSpec, Self, TypeVar
+from unicodedata import normalize
 
 from credstore.concurrency import until_done
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageConflictError, StorageError
@@ -31,6 +32,7 @@ Kind = Literal["copy", "delete", "drop"]
 PAGE = 1000
 """Rows at a time."""
 FORMAT = 1
+_OURS = frozenset({"about", "known", "actions"})
 _STATES = {each.value: each for each in State}
 _TABLES = """
 create table if not exists about (pair text not null, format integer not null);
@@ -114,6 +116,9 @@ class Journal:
         )
         # Held by this run until it ends, however it ends: two runs of one pair would undo each other's work.
         opened.execute("pragma locking_mode = exclusive")
+        there = {row[0] for row in opened.execute("select name from sqlite_master where type = 'table'")}
+        if there and not there >= _OURS:
+            raise StorageConfigurationError(f"{path} is a database of another program; name another file")
         opened.execute(f"pragma journal_mode = {'off' if path is None else 'wal'}")
         opened.execute("pragma synchronous = normal")
         opened.execute("begin immediate")
@@ -179,6 +184,13 @@ class Journal:
             )
         if code == sqlite3.SQLITE_FULL:
             return StorageError("the disk that the journal is on is full", code=ErrorCode.QUOTA_EXCEEDED)
+        if code == sqlite3.SQLITE_NOTADB:
+            return StorageConfigurationError(f"{self._path} is not a journal; name another file")
+        if code == sqlite3.SQLITE_CORRUPT:
+            return StorageConfigurationError(
+                f"the journal {self._path} is damaged; remove it, and let the next run compare by content "
+                "(--checksum), since what it was at is not known any more"
+            )
         return StorageConfigurationError(f"the journal {self._path} cannot be used: {error}")
 
     @property
@@ -203,7 +215,8 @@ class Journal:
         after = ""
         while rows := await self._run(self._known_page, after):
             for name, size, tag, version, digest, state in rows:
-                yield Known(name, size, tag, version, digest, _STATES[state])
+                # What no version of this program has written says nothing.
+                yield Known(name, size, tag, version, digest, _STATES.get(state, State.UNSURE))
             after = rows[-1][0]
 
     def _known_page(self, after: str) -> list[tuple[Any, ...]]:
@@ -281,6 +294,10 @@ class Journal:
         statement = "select 1 from actions where done = 0 and name = ?"
         return await self._run(lambda: self._sql.execute(statement, (name,)).fetchone() is not None)
 
+    async def drop_plan(self) -> None:
+        """The plan was refused, and nothing of it done."""
+        await self._run(self._sql.execute, "delete from actions")
+
     async def end(self) -> None:
         """The run came to its end: what was not done was reported, and is no longer waited for.
 
@@ -294,6 +311,20 @@ class Journal:
         self._sql.execute(_DOUBT, (State.UNSURE.value,))
         self._sql.execute("delete from actions")
         self._sql.execute("commit")
+
+    async def forget_spellings(self) -> None:
+        """Have seen no name in any spelling."""
+        await self._run(self._forget_spellings)
+
+    def _forget_spellings(self) -> None:
+        self._sql.execute("create temp table if not exists spelled (folded text primary key) without rowid")
+        self._sql.execute("delete from spelled")
+
+    async def is_new_spelling(self, name: str) -> bool:
+        """Whether no name was asked about yet that differs from this one only in case or form of Unicode."""
+        folded = normalize("NFC", normalize("NFC", name).casefold())
+        statement = "insert or ignore into spelled values (?)"
+        return await self._run(lambda: self._sql.execute(statement, (folded,)).rowcount == 1)
 
     async def in_order(self, entries: AsyncIterator[Entry]) -> AsyncGenerator[Entry, None]:
         """The same entries, ascending by name, by way of the disk; where a store lists in another order."""

@@ -106,6 +106,10 @@ class Names:
         """Whether a name is called otherwise only because an object is named like a folder of it."""
         return _INSIDE.sub("", self._called[name], count=1) == name
 
+    def spells(self, name: str) -> bool:
+        """Whether a name is called otherwise only because another one differs from it in case alone."""
+        return CALLED.sub("", self._called[name]) == name
+
     def add(self, name: str, called: str) -> bool:
         """Call a name otherwise; False where that is taken, and nothing was done."""
         if called in self._names or called in self._called or called == name:
@@ -138,7 +142,9 @@ class Held:
         names = self.names
         if not names or name not in names:
             return name
-        if name in self._seen or self._unfit(name) is not None or (not self._branches and names.splits(name)):
+        if name in self._seen or self._unfit(name) is not None:
+            return names.called(name)
+        if not self._branches and (names.splits(name) or names.spells(name)):
             return names.called(name)
         return name
 

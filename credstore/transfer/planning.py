@@ -113,7 +113,10 @@ class Planning:
         self._options, self._clock, self._sleep = options, clock, sleep
         check_options(options)
         self._filter = Filter(
-            options.get("include", ()), options.get("exclude", ()), options.get("files_from")
+            options.get("include", ()),
+            options.get("exclude", ()),
+            options.get("files_from"),
+            options.get("within", ()),
         )
         self._rules = Rules(
             overwrite=options.get("overwrite", "different"),
@@ -171,6 +174,8 @@ class Planning:
 
     async def _planned(self) -> None:
         seen = False
+        # What only the destination has is what one of these is about, and else a name that was not found.
+        deletes = self._goal.delete or self._goal.compare
         names = await self._renamed()
         known = self._journal.known()
         pairs = merged(
@@ -182,6 +187,8 @@ class Planning:
             page: list[Pair] = []
             async for pair in found:
                 seen = seen or pair.source is not None
+                if self._filter.unseen and (pair.source is not None or (pair.destination and deletes)):
+                    self._filter.unseen.discard(pair.name)
                 if pair.name in names.new and pair.destination is not None:
                     why = f"the destination has something else as {names.called(pair.name)!r} already"
                     self._refuse(TransferEvent(kind="refused", name=pair.name, detail=why))
@@ -199,6 +206,7 @@ class Planning:
         self._check_belts(seen=seen)
 
     def _refuse(self, event: TransferEvent) -> None:
+        self._filter.unseen.discard(event.name)  # It is there, and this says what is wrong with it.
         if event.kind != "skipped":
             self._plan = replace(self._plan, refused=self._plan.refused + 1)
         self._tell(event)
@@ -305,8 +313,6 @@ class Planning:
         Raises:
             StorageInvalidRequestError: It does.
         """
-        if self._dry:
-            return
         most, planned = self._options.get("max_delete"), self._plan.deletions
         if most is not None and planned > most:
             raise StorageInvalidRequestError(

@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
-from credstore.concurrency import for_each
+from credstore.concurrency import for_each, in_thread
 from credstore.errors import (
     StorageError,
 )
@@ -50,9 +50,17 @@ class Run(Planning):
                 further object would have had. What was done until then is in the journal.
         """
         async with self._journal as journal:
-            await self._planned()
             approve = self._options.get("approve")
-            if not self._dry and (approve is None or approve(self._plan)):
+            approved = False
+            if self._goal.evidence is not None and not self._dry:
+                await in_thread(self._goal.evidence.check)
+            try:
+                await self._planned()
+                approved = not self._dry and (approve is None or approve(self._plan))
+            finally:
+                if not approved:
+                    await journal.drop_plan()  # Of which nothing was done.
+            if approved:
                 self._rate = Rate(self._clock())
                 await self._work()
                 if self._plan.copies or self._plan.drops or self._goal.always_again:

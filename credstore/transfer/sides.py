@@ -123,6 +123,10 @@ class Side(Protocol):
     held: Held
     empty_folders: bool
 
+    async def folds(self) -> bool:
+        """Whether it confuses names that differ only in case or in their form of Unicode."""
+        ...
+
     def unfit(self, name: str) -> str | None:
         """Why it cannot hold a name, or None where it can."""
         ...

@@ -44,6 +44,9 @@ class Sieve:
             report: Called with the others; None where they are known.
         """
         end, branches = self.end, Branches()
+        folds = await end.folds()
+        if folds:
+            await self.journal.forget_spellings()
         async with aclosing(self._sifted(self.source, report)) as found:
             held: Entry | None = None  # A folder that is empty, unless what comes next is in it.
             async for entry in found:
@@ -57,6 +60,8 @@ class Sieve:
                 if why is None and not end.branches and entry.name not in end.held.names:
                     above = branches.above(entry.name)
                     why = None if above is None else f"{above!r} would have to be a file and a folder at once"
+                if why is None and folds and not await self._is_new(entry.name):
+                    why = "another name differs from it only in case or accents, which this disk confuses"
                 if why is None and marker and not end.branches:
                     held = entry
                 elif why is None:
@@ -66,6 +71,10 @@ class Sieve:
                     report(TransferEvent(kind=kind, name=entry.name, size=entry.size, detail=why))
             if held is not None:
                 yield held
+
+    async def _is_new(self, name: str) -> bool:
+        """Whether a disk that ignores case has no other name for this one."""
+        return await self.journal.is_new_spelling(self.end.held.called(name).removesuffix("/"))
 
     def _unfit(self, entry: Entry) -> str | None:
         """Why the destination cannot hold it; a folder is made without the slash at its end."""
@@ -84,6 +93,9 @@ class Sieve:
             report: Called with each name that is added.
         """
         end, branches, taken, odd = self.end, Branches(), set[str](), dict[str, str]()
+        folds = await end.folds()
+        if folds:
+            await self.journal.forget_spellings()
         async with aclosing(self._sifted(self.source)) as found:
             async for entry in found:
                 name = entry.name
@@ -92,7 +104,8 @@ class Sieve:
                 if name in names or self._omits(entry):
                     continue
                 above = None if end.branches else branches.above(name)
-                if above is not None or self._unfit(entry) is not None:
+                same = folds and not await self._is_new(name)
+                if same or above is not None or self._unfit(entry) is not None:
                     odd[name] = called_for(name, end.unfit, above)
         folders = {parent for name in taken for parent in _parents(name)}
         for name, called in odd.items():  # Only now: what is listed is taken for what the names say.

@@ -80,6 +80,10 @@ class Store:
         config = provider.config
         self.identity = f"store {provider.get_provider_name()} {place_of(config)!r} {config.prefix}{prefix}"
 
+    async def folds(self) -> bool:
+        """No store ignores the case of keys; see `Side.folds`."""
+        return False
+
     @property
     def whole_prefix(self) -> str:
         """The beginning of the keys in the bucket itself."""

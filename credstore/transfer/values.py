@@ -138,6 +138,7 @@ class TransferOptions(TypedDict, total=False):
     Keys:
         include: Globs of names to transfer; all, unless given. See `Filter`.
         exclude: Globs of names to leave out; they have the last word.
+        within: Globs of which a name has to match one as well, as those that a place was named by.
         files_from: Only these names.
         checksum: Compare by content, reading what has no recorded digest, instead of by size and time.
         overwrite: What may be replaced: "never", only what is older ("newer"), what differs ("different",
@@ -171,6 +172,7 @@ class TransferOptions(TypedDict, total=False):
 
     include: Collection[str]
     exclude: Collection[str]
+    within: Collection[str]
     files_from: Iterable[str] | None
     checksum: bool
     overwrite: Overwrite

@@ -4,6 +4,7 @@ import hashlib
 import os
 import random
 import re
+import resource
 import stat
 import tracemalloc
 from functools import partial
@@ -206,6 +207,7 @@ def test_single_files_and_named_files(data, tmp_path):
         (lambda path: [path / "sub"], StorageInvalidRequestError),
         (lambda path: {"../a": path / "file"}, StorageInvalidRequestError),
         (lambda path: [path / "file", path / "sub" / "file"], StorageInvalidRequestError),
+        (lambda path: {"a/b/c": path / "file", "a": path / "file"}, StorageInvalidRequestError),
         (lambda path: [path / "link"], StorageInvalidRequestError),
         (lambda path: path / "loop", StorageInvalidRequestError),
         (lambda path: [path / "pipe"], StorageInvalidRequestError),
@@ -488,3 +490,21 @@ def test_memory_is_bounded_by_packs_and_not_by_files(tmp_path, monkeypatch):
     # A batch of 4 MiB, the packs it fills, and two more on their way.
     assert run(main()) < 24 * MIB
     assert read(tmp_path / "out") == read(folder)
+
+
+def test_a_file_that_the_disk_does_not_take_is_named(tmp_path):
+    write(tmp_path / "data", {"small": b"1", "sub/large": noise(2_000_000)})
+    kept = resource.getrlimit(resource.RLIMIT_FSIZE)
+
+    async def main():
+        manager = Store().manager()
+        await manager.save_dataset("set", tmp_path / "data")
+        resource.setrlimit(resource.RLIMIT_FSIZE, (1_000_000, kept[1]))
+        try:
+            with pytest.raises(StorageError, match="sub/large: File too large"):
+                await manager.load_dataset("set", into=tmp_path / "new")
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, kept)
+        assert {each.name for each in tmp_path.iterdir()} == {"data"}
+
+    run(main())

@@ -24,6 +24,8 @@ FILES = st.lists(
         DIGESTS, st.integers(0, 0o777), st.integers(0, 2**62), st.lists(CHUNKS, max_size=6),
     ),
     max_size=6, unique_by=lambda file: file.name,
+).filter(
+    lambda files: not any(one.name.startswith(f"{other.name}/") for one in files for other in files)
 )  # fmt: skip
 
 
@@ -70,6 +72,8 @@ CHUNK = '["' + "00" * 32 + '",%s]'
         [HEAD, FILE % ("../a", 0)],
         [HEAD, FILE % ("/a", 0)],
         [HEAD, FILE % ("a", 0), FILE % ("a", 0)],
+        [HEAD, FILE % ("a", 0), FILE % ("a/b/c", 0)],
+        [HEAD, FILE % ("a/b/c", 0), FILE % ("a/b", 0)],
         [HEAD, FILE % ("a", 1)],
         [HEAD, FILE % ("a", 1), CHUNK % "1,0,1,1"],
         [HEAD, FILE % ("a", 1), CHUNK % "-1,0,1,1"],
@@ -91,3 +95,17 @@ def test_what_is_no_index_is_refused(lines):
 def test_an_index_without_its_end_is_refused():
     with pytest.raises(StorageIntegrityError, match="cut"):
         parse_index("\n".join([HEAD, FILE % ("a", 0)]).encode())
+
+
+def _bare(name, kind):
+    return FileEntry(name, 0, bytes(32), 0o755, 0, (), kind, "/tmp" if kind == "link" else "")
+
+
+@pytest.mark.parametrize("kind", ["link", "folder", "file"])
+@pytest.mark.parametrize("below", ["link", "folder", "file"])
+def test_nothing_is_below_a_link_a_file_or_an_empty_folder(kind, below):
+    entries = [_bare("d/a", kind), _bare("d/a/b/c", below)]
+    assert len(parse_index(encode_index([entries[0], _bare("d/b", below)]))) == 2
+    for files in (entries, entries[::-1]):
+        with pytest.raises(StorageIntegrityError, match="below"):
+            parse_index(encode_index(files))

@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import signal
 from pathlib import Path
 
@@ -206,7 +207,9 @@ def test_wrong_places_are_one_line_each(cli, folder, bucket):
 def test_objects_that_fail_are_one_line_each_and_the_others_are_copied(cli, folder):
     (folder / "b/line\nbreak").write_bytes(b"")
     (folder / "link").symlink_to("a.json")
-    ended = cli("sync", "data", "store:data", code=9)
+    ended = cli("sync", "data", "store:data", "--combined", "lines", code=9)
+    marks = ["! b/line\\nbreak", "+ a.json", "+ b/c.txt", "+ b/d.json"]
+    assert sorted(Path("lines").read_text().splitlines()) == marks
     assert len(ended.out.splitlines()) == 3
     *lines, summary = ended.err.splitlines()
     refused, left_out = sorted(lines)
@@ -261,3 +264,129 @@ def test_evidence_is_checked_offline_and_at_both_ends(cli, folder, bucket):
     assert "credstore: a.json: " in cli(*check, *ends, code=7).err
     Path("list.jsonl").write_text("")
     assert "not the one that was signed" in cli(*check, code=22).err
+
+
+def test_files_of_one_name_are_not_put_over_each_other(cli, folder):
+    make_tree(Path("one"), {"x": b"1"})
+    make_tree(Path("two"), {"x": b"2"})
+    for arguments, text in (
+        (["put", "-r", "one/x", "data/a.json", "k"], "give it a slash"),
+        (["put", "one/x", "two/x", "k/"], "would both be called x"),
+        (["put", "-r", "one/x", "two/x", "k/"], "would both be called x"),
+        (["cp", "./one/x", "./two/x", "store:k/"], "would both be called x"),
+        (["mv", "./one/x", "./two/x", "./k/"], "would both be called x"),
+        (["mv", "one/x", "two/x", "k/"], "would both be called x"),
+        (["mv", "./one/", "./two/", "./k/"], "one by one"),
+        (["mv", "-r", "./one", "./two/x", "./k/"], "one by one"),
+        (["mv", "./one/*", "./two/x", "./k/"], "one by one"),
+    ):
+        assert re.search(text, cli(*arguments, code=2).err)
+    assert not cli.root.exists()
+    assert tree_of(Path("one")) | tree_of(Path("two")) == {"x": b"2"}
+    cli("put", "-r", "one", "data/a.json", "k/")
+    assert keys(cli) == ["k/a.json", "k/x"]
+
+
+def test_a_glob_and_include_hold_together(cli, folder):
+    cli("put", "-r", "data", "k")
+    cli("cp", "store:k/b/*", "./one/", "--include", "*.json")
+    assert tree_of(Path("one")) == {"d.json": b"[1]"}
+    cli("sync", "./data/b/*.txt", "store:two", "--include", "*.json", "--include", "c.*")
+    assert keys(cli, "two") == ["two/c.txt"]
+    assert "nothing matches" in cli("cp", "./data/b/*.txt", "store:two/", "--include", "*.json", code=3).err
+
+
+def test_a_key_with_a_bracket_is_written_with_a_backslash(cli, folder):
+    cli("put", "data/a.json", "app/[id].js")
+    for arguments in (["get", "app/[id].js", "out"], ["cp", "store:app/[id].js", "./out"]):
+        assert "write a backslash before it" in cli(*arguments, code=3).err
+    cli("cp", r"store:app/\[id].js", "./out/")
+    cli("get", r"app/\[id].js", "more")
+    assert tree_of(Path("out")) == tree_of(Path("more")) == {"[id].js": b"{}"}
+
+
+def test_a_folder_in_the_place_of_a_file_is_said(cli, folder):
+    make_tree(Path("copy"), {"a.json/x": b"", "b": b""})
+    ended = cli("sync", "data", "copy", "--delete", "--yes", code=9)
+    assert (
+        "a.json: the file cannot be written: there is a folder of that name; remove it first"
+        in ended.err.replace("'", "")
+    )
+    assert tree_of(Path("copy")) == {"a.json/x": b"", "b": b""}
+
+
+@pytest.mark.parametrize("verb", ["cp", "mv"])
+def test_options_hold_inside_one_store_too(cli, folder, verb):
+    cli("put", "data/a.json", "a")
+    cli("put", "data/b/c.txt", "b")
+    assert cli(verb, "a", "b", "--overwrite", "never").err.startswith("1 kept")
+    cli(verb, "a", "b", "--exclude", "b", code=9)
+    cli(verb, "a", "b", "--max-transfer", "0", "--overwrite", "always", code=9)
+    assert [cli("cat", key).out for key in "ab"] == ["{}", "text"]
+    cli(verb, "a", "c", "--combined", "lines")
+    assert Path("lines").read_text() == "+ c\n"
+    assert keys(cli) == (["a", "b", "c"] if verb == "cp" else ["b", "c"])
+
+
+def test_what_may_not_be_replaced_is_code_5_wherever_it_is(cli, folder, bucket):
+    make_tree(Path("new"), {"x": b"new"})
+    for place in ("store:k", bucket("k"), "./k"):
+        cli("cp", "./data/a.json", place)
+        assert "already" in cli("cp", "./new/x", place, "--if-absent", code=5).err
+        assert "already" in cli("mv", "./new/x", place, "--if-absent", code=5).err
+    assert [cli("cat", "k").out, cli("cat", bucket("k")).out, Path("k").read_text()] == ["{}"] * 3
+    assert Path("new/x").read_bytes() == b"new"
+
+
+def test_a_list_of_names_that_are_not_there(cli, folder):
+    make_tree(Path("new"), {"a.json": b"{}"})
+    cli("sync", "data", "store:k")
+    Path("names").write_text("a.json\nb/c.txt\n")
+    ended = cli("sync", "new", "store:k", "--files-from", "names", code=9)
+    assert ended.err.startswith("credstore: b/c.txt: the source has no such object\n")
+    assert cli("compare", "new", "store:k", "--files-from", "names", code=1).out == "extra     b/c.txt\n"
+    cli("sync", "new", "store:k", "--files-from", "names", "--delete", "--yes")
+    assert keys(cli, "k/") == ["k/a.json", "k/b/d.json"]
+    Path("names").write_bytes(b"a.json\n\xff\n")
+    assert "UTF-8" in cli("sync", "new", "store:k", "--files-from", "names", code=2).err
+
+
+def test_a_dry_run_says_what_the_run_would(cli, folder):
+    cli("sync", "data", "store:k")
+    (folder / "a.json").unlink()
+    (folder / "new").write_bytes(b"1")
+    assert "would copy 1 (1 B); " in cli("sync", "data", "store:k", "-n").err
+    assert "would copy 1 (1 B) and delete 1; " in cli("sync", "data", "store:k", "-n", "--delete").err
+    ended = cli("sync", "data", "store:k", "-n", "--delete", "--max-delete", "0", code=2)
+    assert "more than max_delete" in ended.err
+    assert "would" not in cli("compare", "data", "store:k", code=1).err
+    gone = cli("migrate", "data", "store:k", "-n", "--delete-source").err
+    assert "would copy 1 (1 B) and delete 2 at the source; " in gone
+
+
+def test_a_plan_that_is_refused_leaves_nothing_to_continue(cli, folder):
+    cli("sync", "data", "store:k")
+    (folder / "a.json").write_bytes(b"[]x")
+    (folder / "b/c.txt").unlink()
+    cli("sync", "data", "store:k", "--delete", code=2)
+    cli("sync", "data", "store:k", "--delete", "--yes", "--max-delete", "0", code=2)
+    ended = cli("sync", "data", "store:k", "--delete", "--yes")
+    assert ended.err.startswith("1 copied (3 B), 1 deleted, 1 same; ")
+
+
+def test_the_scheme_of_a_url_may_be_in_capitals(cli, folder, bucket):
+    cli("cp", "./data/a.json", bucket("k").replace("minio", "MinIO", 1))
+    assert cli("cat", bucket("k")).out == "{}"
+
+
+def test_an_unwritable_list_or_a_worthless_issuer_is_said_first(cli, folder):
+    cli("proof", "keys", "generate", "key.pem", "--issuer", "https://news.example")
+    for path, issuer in (
+        ("no/list", "https://news.example"),
+        ("data", "https://news.example"),
+        ("list", "not a uri"),
+    ):
+        signing = ["--evidence", path, "--key", "key.pem", "--issuer", issuer]
+        assert cli("migrate", "data", "store:k", *signing, code=2).err.startswith("credstore: ")
+    assert not cli.root.exists()
+    assert not Path("list").exists()

@@ -1,6 +1,7 @@
 """Evidence of a migration: signed, checked offline and at both ends."""
 
 import asyncio
+import errno
 import hashlib
 import json
 from datetime import UTC, datetime, timedelta
@@ -8,6 +9,8 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from credstore import ClientSide, KeyRing, LocalKey, MemoryStorageProvider, StorageInvalidRequestError
+from credstore.errors import StorageError
+from credstore.files import PendingFile
 from credstore.proofs import (
     LocalSigner,
     ProofAssetMismatchError,
@@ -183,3 +186,38 @@ def test_a_move_that_ended_right_after_a_deletion_is_in_the_list(tmp_path, monke
             assert (await verify_transfer(tmp_path / "l", trust(), destination=two)).problems == ()
 
     asyncio.run(run())
+
+
+def test_names_that_only_files_can_have_are_verified(tmp_path):
+    name = "\n" * 120 + "/" + "\x01" * 250
+    make_tree(tmp_path / "a", {"line\nbreak": b"1", name: b"2"})
+    listed = tmp_path / "l"
+    asyncio.run(migrate(tmp_path / "a", tmp_path / "b", **proved(listed)))
+    found = asyncio.run(verify_transfer(listed, trust(), source=tmp_path / "a", destination=tmp_path / "b"))
+    assert (found.objects, found.problems) == (2, ())
+    (tmp_path / "b" / name).write_bytes(b"3")
+    found = asyncio.run(verify_transfer(listed, trust(), destination=tmp_path / "b"))
+    assert [each for each, _ in found.problems] == [name]
+
+
+def test_evidence_that_would_be_worthless_is_refused_before_anything_moves(tmp_path, monkeypatch):
+    make_tree(tmp_path / "a")
+    for more in (
+        {"path": tmp_path / "no/l"},
+        {"path": tmp_path / "a"},
+        {"path": tmp_path / "l", "issuer": "x"},
+    ):
+        with pytest.raises(StorageInvalidRequestError):
+            asyncio.run(migrate(tmp_path / "a", tmp_path / "b", **proved(**more)))
+    assert {each.name for each in tmp_path.iterdir()} == {"a"}
+
+    class Full(PendingFile):
+        def publish(self, *, durable=True):
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("credstore.transfer.evidence.PendingFile", Full)
+    with pytest.raises(StorageError, match="cannot be written: No space left") as caught:
+        asyncio.run(migrate(tmp_path / "a", tmp_path / "b", **proved(tmp_path / "l")))
+    assert caught.value.applied == "yes"
+    assert len(list((tmp_path / "b").iterdir())) == len(list((tmp_path / "a").iterdir()))
+    assert not (tmp_path / "l").exists()

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from credstore import MemoryStorageProvider, StorageInvalidRequestError
 from credstore.transfer import Under, compare, copy_tree, migrate, sync
+from credstore.transfer.disks import ignores_case
 from credstore.transfer.mapping import Held, Names, called_for
 from credstore.transfer.places import side_of
 from tests.transfer.ends import content, tree_of
@@ -133,3 +134,54 @@ def test_every_name_comes_back(names):
         if unfit(name) is None or name in mapping:
             assert unfit(called) is None
             assert held.name_of(called) == name
+
+
+SPELLED = {
+    "A.txt": b"1",
+    "Dir/x": b"2",
+    "a.txt": b"3",
+    "b": b"4",
+    "caf\u00e9": b"5",
+    "cafe\u0301": b"6",
+    "dir/X": b"7",
+    "dir/y": b"8",
+}
+
+
+def test_names_that_a_disk_confuses_are_refused_or_called_otherwise(tmp_path, monkeypatch):
+    monkeypatch.setattr("credstore.transfer.folder.ignores_case", lambda path: True)
+
+    async def run():
+        mapping, folder = tmp_path / "mapping", tmp_path / "f"
+        async with MemoryStorageProvider() as one, MemoryStorageProvider() as two:
+            await filled(one, SPELLED)
+            events = []
+            report = await migrate(one, tmp_path / "g", on_event=events.append)
+            refused = [event.name for event in events if event.kind == "refused"]
+            assert refused == ["a.txt", "caf\u00e9", "dir/X"]
+            assert [event.name for event in report.events] == refused
+            kinds = [event.kind for event in events]
+            assert max(i for i, kind in enumerate(kinds) if kind == "refused") < kinds.index("copied")
+            assert tree_of(tmp_path / "g").keys() == SPELLED.keys() - set(refused)
+            assert (await migrate(one, folder, mapping=mapping)).counts["renamed"] == 3
+            names = [name.casefold() for name in tree_of(folder)]
+            assert len(set(names)) == len(SPELLED)
+            assert (await sync(one, folder, mapping=mapping, delete=True)).counts == {"same": len(SPELLED)}
+            assert (await migrate(folder, two, mapping=mapping)).complete
+            assert await content(two) == SPELLED
+
+    asyncio.run(run())
+
+
+def test_whether_a_disk_ignores_case_is_seen_by_what_is_there(tmp_path, monkeypatch):
+    (tmp_path / "1").mkdir()
+    assert not ignores_case(tmp_path / "1/not/there")
+    (tmp_path / "2").mkdir()
+    (tmp_path / "2/a").write_bytes(b"")
+    (tmp_path / "2/A").hardlink_to(tmp_path / "2/a")
+    assert not ignores_case(tmp_path / "2")
+    before = sorted(tmp_path.rglob("*"))
+    lstat = type(tmp_path).lstat
+    monkeypatch.setattr(type(tmp_path), "lstat", lambda path: lstat(tmp_path))
+    assert ignores_case(tmp_path / "1/not/there")
+    assert sorted(tmp_path.rglob("*")) == before

@@ -27,6 +27,9 @@ class Endless:
     def unfit(self, name):
         return "odd" if name.endswith("7") else None
 
+    async def folds(self):
+        return False
+
     async def prepare(self, entries):
         pass
 

@@ -176,7 +176,9 @@ def test_exclude_has_the_last_word_and_a_list_is_exact():
     assert [wanted(name) for name in ("a.jpg", "tmp/a.jpg", "a.png")] == [True, False, False]
     listed = Filter(names=["b", "c"])
     assert [listed(name) for name in ("a", "b")] == [False, True]
-    assert listed.unseen == {"c"}
+    assert listed.unseen == {"b", "c"}
+    within = Filter(include=["*.jpg"], within=["/a*"])
+    assert [within(name) for name in ("a.jpg", "b.jpg", "a.png", "x/a.jpg")] == [True, False, False, False]
 
 
 def test_a_folder_is_entered_unless_all_of_it_is_left_out():

@@ -2,7 +2,9 @@
 
 import asyncio
 import os
+import sqlite3
 import stat
+from contextlib import closing
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -23,6 +25,7 @@ from credstore import (
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageAuthenticationError,
+    StorageConfigurationError,
     StorageConflictError,
     StorageIntegrityError,
     StorageQuotaExceededError,
@@ -824,7 +827,7 @@ def test_two_runs_of_one_pair_do_not_meet(tmp_path):
             with pytest.raises(StorageError, match="another pair"):
                 await copy_tree(tmp_path / "a", Under(store, "x/"), journal=tmp_path / "j")
             (tmp_path / "no").write_bytes(b"not a journal" * 1000)
-            with pytest.raises(StorageError, match="cannot be used"):
+            with pytest.raises(StorageError, match="is not a journal"):
                 await copy_tree(tmp_path / "a", store, journal=tmp_path / "no")
 
     asyncio.run(run())
@@ -928,3 +931,83 @@ def test_one_object_is_copied_without_a_listing(tmp_path, monkeypatch):
                 await copy_tree(Alone(there, "other"), there)
 
     asyncio.run(run())
+
+
+def test_nothing_is_made_beyond_a_link_that_leads_out(tmp_path):
+    async def run():
+        make_tree(tmp_path / "a", {"d/new/f": b"1", "e/new/f": b"2"})
+        (tmp_path / "a/d/none").mkdir()
+        (tmp_path / "out").mkdir()
+        (tmp_path / "b").mkdir()
+        (tmp_path / "b/d").symlink_to(tmp_path / "out")
+        (tmp_path / "b/e").symlink_to(tmp_path / "missing")
+        report = await copy_tree(tmp_path / "a", tmp_path / "b", empty_folders=True)
+        assert {type(event.error) for event in report.events} == {StorageAccessDeniedError}
+        assert report.counts == {"missing": 3, "failed": 3}
+        assert list((tmp_path / "out").iterdir()) == []
+        assert not (tmp_path / "missing").exists()
+
+    asyncio.run(run())
+
+
+def test_an_empty_folder_outlives_what_was_in_it(tmp_path):
+    async def run():
+        (tmp_path / "a/d/e").mkdir(parents=True)
+        make_tree(tmp_path / "a", {"f": b"1"})
+        make_tree(tmp_path / "b", {"f": b"1", "d/e/old/x": b"", "gone/y": b""})
+        report = await sync(tmp_path / "a", tmp_path / "b", delete=True, empty_folders=True)
+        assert (report.complete, report.counts["deleted"]) == (True, 2)
+        assert sorted(each.relative_to(tmp_path / "b").as_posix() for each in (tmp_path / "b").rglob("*")) == [
+            "d", "d/e", "f",
+        ]  # fmt: skip
+        assert (await compare(tmp_path / "a", tmp_path / "b", empty_folders=True)).equal
+
+    asyncio.run(run())
+
+
+def test_a_part_of_a_local_store_is_no_folder_of_plain_files(tmp_path):
+    async def run():
+        make_tree(tmp_path / "a", {"f": b"1"})
+        async with end_of("local", tmp_path, name="store") as store:
+            await store.store("sub/k", b"text " * 1000, compress="zstd")
+            for one, two in (
+                (tmp_path / "store/sub", tmp_path / "b"),
+                (Alone(tmp_path / "store/sub", "k"), tmp_path / "b"),
+                (tmp_path / "a", tmp_path / "store/sub/new"),
+            ):
+                with pytest.raises(StorageInvalidRequestError, match="in the local store"):
+                    await copy_tree(one, two)
+            assert not (tmp_path / "b").exists()
+            await copy_tree(Under(store, "sub/"), tmp_path / "b")
+            assert tree_of(tmp_path / "b") == {"k": b"text " * 1000}
+
+    asyncio.run(run())
+
+
+def test_a_database_of_another_program_is_left_alone(tmp_path):
+    make_tree(tmp_path / "a", {"f": b"1"})
+    for table in ("mine", "known"):
+        path = tmp_path / table
+        with closing(sqlite3.connect(path)) as other:
+            other.execute(f"create table {table} (x)")
+        before = path.read_bytes()
+        with pytest.raises(StorageConfigurationError, match="another program"):
+            asyncio.run(copy_tree(tmp_path / "a", tmp_path / "b", journal=path))
+        assert path.read_bytes() == before
+    assert not (tmp_path / "b").exists()
+
+
+def test_a_damaged_journal_says_how_to_go_on(tmp_path):
+    make_tree(tmp_path / "a", {f"f{n}": b"1" for n in range(50)})
+    path = tmp_path / "j"
+    asyncio.run(copy_tree(tmp_path / "a", tmp_path / "b", journal=path))
+    whole = path.read_bytes()
+    path.write_bytes(whole[:4096] + b"Z" * (len(whole) - 4096))
+    with pytest.raises(StorageConfigurationError, match="is damaged; remove it"):
+        asyncio.run(copy_tree(tmp_path / "a", tmp_path / "b", journal=path))
+    path.write_bytes(whole)
+    with closing(sqlite3.connect(path)) as other:
+        other.execute("update known set state = 9 where name = 'f7'")
+        other.commit()
+    report = asyncio.run(copy_tree(tmp_path / "a", tmp_path / "b", journal=path))
+    assert report.compared_by == {"journal": 49, "digest": 1}

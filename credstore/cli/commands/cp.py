@@ -9,9 +9,10 @@ import click
 from credstore.cli.commands.put import describe
 from credstore.cli.options import Invocation, command, lock_options, set_lock
 from credstore.cli.output import print_json, say
-from credstore.cli.places import Spot, destination_of, opened_stores, source_of, spots
+from credstore.cli.places import Spot, check_apart, destination_of, opened_stores, source_of, spots
 from credstore.cli.runner import run_loop
 from credstore.cli.transfers import Telling, found_any, moving
+from credstore.errors import StorageAlreadyExistsError
 from credstore.model import LockOptions, StorageResult
 
 if TYPE_CHECKING:
@@ -25,7 +26,11 @@ _SEVERAL = "several sources need a destination that is a folder; give it a slash
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("destination")
 @lock_options
-@click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
+@click.option(
+    "--if-absent",
+    is_flag=True,
+    help="Refuse to replace an object (exit code 5); in a folder, keep what is there.",
+)
 @click.option("-r", "--recursive", is_flag=True, help="Folders with all that is in them.")
 @moving
 @click.pass_obj
@@ -53,7 +58,11 @@ def cp_command(
 @click.argument("sources", metavar="SOURCE...", nargs=-1, required=True)
 @click.argument("destination")
 @lock_options
-@click.option("--if-absent", is_flag=True, help="Refuse to replace an object (exit code 5).")
+@click.option(
+    "--if-absent",
+    is_flag=True,
+    help="Refuse to replace an object (exit code 5); in a folder, keep what is there.",
+)
 @click.option("-r", "--recursive", is_flag=True, help="Folders with all that is in them.")
 @moving
 @click.pass_obj
@@ -86,6 +95,15 @@ def _each(
     *origins, target = spots(invocation, *sources, destination)
     if len(origins) > 1 and not target.is_folder:
         raise click.UsageError(_SEVERAL)
+    if move and len(origins) > 1 and (recursive or any(each.glob or each.is_folder for each in origins)):
+        raise click.UsageError(
+            "move folders one by one; of what has the same name in two of them, only one would be left"
+        )
+    check_apart(
+        each.key
+        for each in origins
+        if each.glob is None and not each.is_folder and not (recursive and each.config is not None)
+    )
     lock: LockOptions = {}
     set_lock(lock, given)
     if lock and target.config is None:
@@ -119,7 +137,7 @@ def _one(
         from credstore import transfer
 
         async with opened_stores(invocation, origin, target, reading=0 if move else 1) as (one, two):
-            single = origin.glob is None and not origin.is_folder and not recursive and not given["dry_run"]
+            single = origin.glob is None and not origin.is_folder and not recursive and telling.is_plain
             if (
                 single
                 and isinstance(one, transfer.Under)
@@ -134,7 +152,7 @@ def _one(
             source, globs = await source_of(origin, one, tree=False, recursive=recursive)
             source, place = destination_of(target, two, source, into=False)
             options = telling.options()
-            options["include"] = [*options.get("include", ()), *globs]
+            options["within"] = globs
             if if_absent:
                 options["overwrite"] = "never"
             if lock:
@@ -142,8 +160,12 @@ def _one(
             if not isinstance(source, transfer.Alone):
                 options["journal"] = telling.journal(source, place)
             if move:
-                return found_any(await transfer.migrate(source, place, delete_source=True, **options), origin)
-            return found_any(await transfer.copy_tree(source, place, **options), origin)
+                report = await transfer.migrate(source, place, delete_source=True, **options)
+            else:
+                report = await transfer.copy_tree(source, place, **options)
+            if if_absent and isinstance(source, transfer.Alone) and report.counts.get("kept"):
+                raise StorageAlreadyExistsError("there is something of that name already", key=target.text)
+            return found_any(report, origin)
 
     try:
         done = run_loop(work())

@@ -89,7 +89,7 @@ def _get_folder(invocation: Invocation, given: Spot, target: str, *, force: bool
         async with opened_stores(invocation, given, reading=1) as (place,):
             source, globs = await source_of(given, place, tree=True, recursive=True)
             options = telling.options()
-            options["include"] = globs
+            options["within"] = globs
             options["overwrite"] = "different" if force else "never"
             options["journal"] = telling.journal(source, Path(target))
             return found_any(await transfer.copy_tree(source, Path(target), **options), given)

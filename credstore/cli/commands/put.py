@@ -10,7 +10,7 @@ import click
 from credstore.cli.io import read_standard_input
 from credstore.cli.options import Invocation, as_encryption, as_pairs, command, lock_options, set_lock
 from credstore.cli.output import human_size, print_json, printable, say
-from credstore.cli.places import Spot, key_in, opened_stores, spot
+from credstore.cli.places import Spot, check_apart, key_in, opened_stores, spot
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import run_loop
 from credstore.cli.transfers import EVERYTHING, Telling
@@ -102,8 +102,10 @@ def put_command(
     target = spot(invocation, key, "key")
     if target.config is None:
         raise click.UsageError(f"{key} is a path of this machine, not a key or the URL of a store")
-    if len(sources) > 1 and not target.is_folder and not recursive:
+    files = [each for each in sources if each == "-" or not Path(each).is_dir()]
+    if len(sources) > 1 and files and not target.is_folder:
         raise click.UsageError("several files need a KEY that is a folder; give it a slash at its end")
+    check_apart(files)
     if target.is_folder and "-" in sources:
         raise click.UsageError("standard input has no name; give a KEY without a slash at its end")
     for source in sources:

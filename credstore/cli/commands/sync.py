@@ -150,7 +150,7 @@ def _run(
             origin, globs = await source_of(first, one, tree=True, recursive=True)
             target = two if isinstance(two, Path) else folder_of(two)
             options = telling.options()
-            options["include"] = [*options.get("include", ()), *globs]
+            options["within"] = globs
             options["journal"] = telling.journal(origin, target)
             if more.get("max_delete") is not None:
                 options["max_delete"] = more["max_delete"]
