@@ -835,6 +835,7 @@ CALLS: dict[str, Call] = {
     "is_system_name": Call(given(name="a")),
     "join_metadata": Call(given(metadata={}, system={}, write_id="1", digest=None)),
     "split_metadata": Call(given(joined={})),
+    "Fault": Call(given(verb="store", kind="lost")),
     "ScriptedAnswer": Call(given(headers={"etag": '"a"', "content-length": "0"}), use_answer),
     "ScriptedTransport": Call(
         given(steps=credstore.testing.ScriptedAnswer(200, b"1", {"etag": '"a"', "content-length": "1"})),

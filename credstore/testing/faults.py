@@ -9,8 +9,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
-from typing import Literal, TypeVar, get_args
+from typing import Literal, TypeVar
 
+from credstore.arguments import typed_request
 from credstore.config.local import MemoryConfig
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import (
@@ -40,8 +41,6 @@ from credstore.errors import (
 T = TypeVar("T")
 FaultVerb = Literal["store", "read", "look", "delete", "list", "copy", "health_check"]
 FaultKind = Literal["unavailable", "rate_limited", "denied", "quota", "timeout", "lost", "damaged"]
-VERBS: tuple[FaultVerb, ...] = get_args(FaultVerb)
-KINDS: tuple[FaultKind, ...] = get_args(FaultKind)
 _ERRORS: Mapping[str, tuple[type[StorageError], str, ErrorFacts]] = {
     "unavailable": (StorageUnavailableError, "the store is unavailable", {"status_code": 503}),
     "rate_limited": (StorageRateLimitedError, "there were too many requests", {"status_code": 429}),
@@ -52,6 +51,7 @@ _ERRORS: Mapping[str, tuple[type[StorageError], str, ErrorFacts]] = {
 }
 
 
+@typed_request
 @dataclass(slots=True)
 class Fault:
     """What goes wrong, where, and how often.
@@ -77,10 +77,6 @@ class Fault:
     _passed: int = field(default=0, init=False, repr=False)
 
     def __post_init__(self) -> None:
-        if self.verb not in VERBS:
-            raise StorageInvalidRequestError(f"a fault is at one of {', '.join(VERBS)}, not at {self.verb!r}")
-        if self.kind not in KINDS:
-            raise StorageInvalidRequestError(f"a fault is one of {', '.join(KINDS)}, not {self.kind!r}")
         if (self.kind == "damaged") and self.verb != "read":
             raise StorageInvalidRequestError('only "read" can be damaged')
         if self.after < 0 or (self.times is not None and self.times < 1):

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.metadata import entry_points
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -21,7 +22,7 @@ from credstore import (
 )
 from credstore.config.local import MemoryConfig
 from credstore.testing import Fault
-from credstore.testing.faults import KINDS, VERBS, FaultyDriver
+from credstore.testing.faults import FaultVerb, FaultyDriver
 
 KIND_ERRORS = {
     "unavailable": (StorageUnavailableError, "no"),
@@ -110,7 +111,7 @@ def test_every_verb_can_fail():
                     await call()
         assert fault.happened >= 2
 
-    for verb in VERBS:
+    for verb in get_args(FaultVerb):
         asyncio.run(main(verb))
 
 
@@ -183,7 +184,7 @@ def test_the_marker_gives_the_store_its_faults(tmp_path):
     ("marker", "said"),
     [
         ("'copy', 'lost'", "a fault never happened: Fault(verb='copy', kind='lost'"),
-        ("'copy', 'broken'", f"credstore_fault: a fault is one of {', '.join(KINDS)}, not 'broken'"),
+        ("'copy', 'broken'", "credstore_fault: `kind` of Fault is 'unavailable' or"),
         ("'copy'", "credstore_fault: "),
     ],
 )
