@@ -300,12 +300,12 @@ class LogSequencer:
         names: list[str] = []
         refused: list[str] = []
         for name in await self._objects.names(INBOX):
-            data = await self._objects.fetch(name, LARGEST_SUBMISSION)
-            if data is None:
-                continue  # Another sequencer was faster.
             try:
+                data = await self._objects.fetch(name, LARGEST_SUBMISSION)
+                if data is None:
+                    continue  # Another sequencer was faster.
                 self._admitted(data)
-            except ProofError:
+            except ProofError:  # Also where it is too large to be read, or damaged.
                 refused.append(name)
             else:
                 good.append(data)
