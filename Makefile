@@ -9,7 +9,7 @@ EXTRAS = artifacts,aws,azure,c2pa,cli,dask,dotenv,frames,fsspec,gcs,opentelemetr
 # Modules are compiled once, not by each of the programs that tests and benchmarks start.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: demo demo-multi web test test-system campaign check format bench clean
+.PHONY: demo demo-multi web docs test test-system campaign check format bench clean
 
 demo: $(VENV)/.demo
 	$(BIN)/credstore demo
@@ -22,6 +22,10 @@ web: credstore/web/site/c2pa/LICENSE.txt
 
 credstore/web/site/c2pa/LICENSE.txt: docs/make_web.py
 	$(PYTHON) docs/make_web.py
+
+# The documentation site, in site/. A link or an anchor that leads nowhere ends the build.
+docs: $(VENV)/.docs
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build
 
 test: $(VENV)/.test
 	$(BIN)/python -m pytest -n $(WORKERS) -m "not system" $(ARGS)
@@ -43,6 +47,7 @@ check: $(VENV)/.check
 	$(BIN)/mypy
 	$(BIN)/pyright
 	$(BIN)/lint-imports
+	$(BIN)/hadolint Containerfile
 
 format: $(VENV)/.check
 	$(BIN)/ruff format .
@@ -69,9 +74,13 @@ $(VENV)/.check: pyproject.toml | $(VENV)/bin/python
 	$(BIN)/python -m pip --disable-pip-version-check install -q -e ".[$(EXTRAS)]" --group test --group check
 	touch $@
 
+$(VENV)/.docs: pyproject.toml | $(VENV)/bin/python
+	$(BIN)/python -m pip --disable-pip-version-check install -q -e . --group docs
+	touch $@
+
 $(VENV)/.bench: pyproject.toml | $(VENV)/.test
 	$(BIN)/python -m pip --disable-pip-version-check install -q --group bench
 	touch $@
 
 clean:
-	rm -rf $(VENV) build dist credstore/web/site/c2pa .mypy_cache .ruff_cache .pytest_cache
+	rm -rf $(VENV) build dist site credstore/web/site/c2pa .mypy_cache .ruff_cache .pytest_cache

@@ -1,7 +1,7 @@
 """Extras: which packages each needs, and the one error for an extra that is not installed.
 
 Rules of this file: it imports errors only, and looking for a package never imports it. A test keeps
-the table, `pyproject.toml` and the README in step.
+the table, `pyproject.toml` and docs/install.md in step.
 """
 
 from __future__ import annotations

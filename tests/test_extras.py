@@ -54,10 +54,10 @@ def package(requirement):
     return re.match(r"[\w-]+", requirement)[0].lower()
 
 
-def test_the_table_the_project_and_the_readme_name_the_same_extras():
+def test_the_table_the_project_and_the_page_name_the_same_extras():
     assert set(MODULES) == set(get_args(Extra)) == set(EXTRAS)
-    readme = (ROOT / "README.md").read_text()
-    table = readme.partition("<!-- extras")[2].partition("\n\n")[0]
+    page = (ROOT / "docs" / "install.md").read_text()
+    table = page.partition("<!-- extras")[2].partition("\n\n")[0]
     rows = dict(re.findall(r"^\| `(\w+)` \| (.*?) \|", table, re.MULTILINE))
     told = {extra: re.findall(r"`([\w-]+)`", cell) for extra, cell in rows.items()}
     assert told == {extra: [package(each) for each in needs] for extra, needs in EXTRAS.items()}

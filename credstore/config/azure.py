@@ -34,7 +34,11 @@ _SUFFIX = "core.windows.net"
 _ACCOUNT = re.compile(r"[a-z0-9]{3,24}")
 _CONTAINER = re.compile(r"(?!.*--)[a-z0-9](?:[a-z0-9-]{1,61})[a-z0-9]|\$web")
 _HOST = re.compile(r"([a-z0-9]{3,24})(?:-secondary)?\.(?:[a-z0-9]+\.)?(?:blob|privatelink)\..+")
-_LAKE = re.compile(r"([a-z0-9]{3,24})\.(?:dfs|blob)\.(core\.[a-z.]+)")
+_LAKE = re.compile(
+    r"([a-z0-9]{3,24})\.(?:dfs|blob)\.(core\.[a-z.]+)|"
+    r"([a-z0-9]{3,24})(\.z[0-9]{1,3})\.(?:dfs|blob)\.(storage\.azure\.net)"
+)
+"""Hosts of accounts, also of those with a DNS zone of their own ("Azure DNS zone endpoints")."""
 _OF_STRING = {
     "accountname": "account",
     "accountkey": "account_key",
@@ -278,12 +282,12 @@ def respelled(url: str) -> str | None:
         at = ""
     elif not (at and container):
         return None
-    found = _LAKE.fullmatch(host.lower())
+    found = _LAKE.fullmatch(host.lower().removesuffix(":443"))
     if found is None or not container:
         return None
-    account, suffix = found.groups()
+    account, zone, suffix = found[1] or found[3], found[4] or "", found[2] or found[5]
     prefix = f"/{path}" if path.strip("/") else ""
-    own = "" if suffix == _SUFFIX else f"endpoint={quote(f'https://{account}.blob.{suffix}', safe='')}"
+    own = "" if suffix == _SUFFIX else f"endpoint={quote(f'https://{account}{zone}.blob.{suffix}', safe='')}"
     parameters = "&".join(each for each in (own, query if question else "") if each)
     return f"az://{account}/{container}{prefix}" + (f"?{parameters}" if parameters else "")
 

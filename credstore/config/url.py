@@ -97,6 +97,12 @@ def parse_url(url: str, source: str, registry: Registry) -> tuple[Cloud, dict[st
     if not colon or not url.isprintable() or " " in url:
         path = "; a path of this machine is file:///path, or in Python a Path" if _PATH.match(url) else ""
         raise StorageConfigurationError(f"{source} must be a URL such as s3://bucket or file:///path{path}")
+    if word.lower() in {"http", "https"}:
+        raise StorageConfigurationError(
+            f"{source} must be that of a store, and not an address of the web: s3://bucket, gs://bucket, "
+            "az://account/container, or custom://host[:port]/bucket for a server of your own that speaks S3 "
+            "(a setting `endpoint` takes an address)"
+        )
     kind = registry.find(word, where=f"the scheme of {source}")
     if "#" in url:
         raise StorageConfigurationError(f"{source} must not have a fragment; write # as %23")

@@ -24,7 +24,10 @@ REPORT_TYPE = "https://credstore.dev/capabilities/v1"
 """Type of a report: `type` of a plain one, predicate type of a signed one."""
 LARGEST_REPORT = 1024 * 1024
 MOST_FACTS = 500
-_NAME = re.compile(r"[a-z][a-z0-9_]{0,63}")
+STORAGE_CLASS = "storage_class:"
+"""Before the name of a storage class, in a report as in the setting `capabilities`."""
+_NAME = re.compile(rf"[a-z][a-z0-9_]{{0,63}}|{STORAGE_CLASS}[!-+\--~]{{1,63}}")
+"""A capability or a storage class, whose name goes into a header, and into a list with commas."""
 _LONGEST = 4096
 _TIME = "%Y-%m-%dT%H:%M:%SZ"
 
@@ -228,10 +231,15 @@ def read_report(members: Members) -> CapabilityReport:
     )
 
 
+def is_name(text: str) -> bool:
+    """Whether a fact of a report can have this name."""
+    return _NAME.fullmatch(text) is not None
+
+
 def _read_fact(value: object) -> CapabilityFact:
     members = _object(value, "a fact", CapabilityFact)
     name = _text(members["name"], "name")
-    if not _NAME.fullmatch(name):
+    if not is_name(name):
         _wrong("has a fact without a proper name")
     granted = members["granted"]
     if members["honoured"] not in get_args(Honoured) or not isinstance(granted, bool | None):

@@ -7,7 +7,7 @@ from collections.abc import Collection
 from dataclasses import replace
 from typing import Any, TypeAlias
 
-from credstore.driver.capability_report import CapabilityReport
+from credstore.driver.capability_report import STORAGE_CLASS, CapabilityReport
 from credstore.driver.values import Capabilities
 from credstore.errors import RetentionMode, StorageConfigurationError
 
@@ -59,7 +59,7 @@ def restated(able: Capabilities, said: Said, names: Collection[str], *, most: Ca
         name: does and getattr(most, name) for name, does in reported.items() if name in FLAGS
     }
     found["storage_classes"] = frozenset(
-        name for name in able.storage_classes if reported.get(f"storage_class:{name}", True)
+        name for name in able.storage_classes if reported.get(f"{STORAGE_CLASS}{name}", True)
     )
     if not reported.get("object_lock", True):
         found |= {"retention_modes": frozenset[RetentionMode](), "legal_holds": False}

@@ -62,7 +62,7 @@ def _cursor_of(text: str | None) -> _Cursor:
     try:
         marker, key, version_id = json.loads(text)
         return _Cursor(None if marker is None else str(marker), str(key), str(version_id))
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, RecursionError):
         raise StorageInvalidRequestError("this cursor is not of a listing of versions") from None
 
 

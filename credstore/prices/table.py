@@ -2,7 +2,7 @@
 
 Rules of this file: US dollars, without free tiers, volume discounts and taxes, for the region that the row
 names; a GB is the provider's own, 10^9 or 2^30 bytes (`Price.unit`). What could not be confirmed has no row:
-nothing here is a guess. A test compares the table in the README with these rows.
+nothing here is a guess. docs/make_clouds.py puts these rows on the pages of clouds.
 """
 
 from __future__ import annotations

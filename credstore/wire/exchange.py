@@ -362,6 +362,16 @@ class Exchange:
         progress.cost = decision.cost
         await self._sleep(decision.seconds)
 
+    async def renew(self, call: WireCall) -> None:
+        """Ask for newer credentials than such a call has now, as parts of one were refused for theirs.
+
+        Raises:
+            StorageError: They could not be had.
+        """
+        now = self._clock() + self.clock_offset(call.origin)
+        used = await within(call.deadline, self._signer.sign(call, None, now), CREDENTIALS)
+        await within(call.deadline, self._signer.renew(used), CREDENTIALS)
+
     async def warm(self, origin: str, connections: int, deadline: float | None) -> None:
         """Have connections and credentials ready for calls to an origin; see `Transport.warm`.
 

@@ -53,7 +53,7 @@ PROGRAMS = sorted(
 )
 DOCUMENTS = sorted(
     [
-        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md")),
+        *(ROOT / name for name in ("README.md", "CONTRIBUTING.md", "CHANGELOG.md", "SECURITY.md")),
         *ROOT.glob("docs/**/*.md"),
         *ROOT.glob("benchmarks/**/*.md"),
     ]

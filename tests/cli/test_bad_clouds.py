@@ -7,12 +7,14 @@ import re
 import sys
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 from azure.storage.blob import generate_container_sas
 
 from credstore import StorageError, StorageFactory
 from credstore.testing.scripted import ScriptedTransport
+from credstore.wire.google import tokens
 from credstore.wire.http import HttpClient
 from tests.drivers.azure.fake import FakeAzure, refusal
 from tests.drivers.gcs.fake import FakeGcs
@@ -24,6 +26,7 @@ from tests.servers.azurite import ACCOUNT, KEY, running_azurite
 
 AZURE = "az://acme/proofs?max_retries=0"
 GCS = "gs://proofs?auth_mode=anonymous&max_retries=0"
+SIGNED_IN = "gs://proofs?max_retries=0"
 OTHER = base64.b64encode(bytes(64)).decode()
 LATE = "Server failed to authenticate the request. Request date header too old: 'x'"
 TIMES = "Signature not valid in the specified time frame: Start [x] - Expiry [y] - Current [z]"
@@ -114,6 +117,7 @@ def test_what_azure_refuses(cli, monkeypatch, answer, means, way):
     [
         (said(401, "authError", "Invalid Credentials"), ("CREDENTIALS_EXPIRED", 4, "expired or was revoked")),
         (said(401, "required", "Anonymous caller"), ("AUTHENTICATION_FAILED", 4, "no credentials")),
+        (said(401, "authError", "Invalid Credentials"), ("AUTHENTICATION_FAILED", 4, "no credentials")),
         (said(401, "authError", "Token used too early"), ("CLOCK_SKEW", 4, "clock")),
         (said(403, "forbidden"), ("ACCESS_DENIED", 4, "roles")),
         (said(403, "accountDisabled"), ("ACCESS_DENIED", 4, "disabled")),
@@ -124,7 +128,10 @@ def test_what_google_refuses(cli, monkeypatch, answer, means):
     code, exit_code, says = means
     fake = FakeGcs()
     answering(monkeypatch, fake, answer)
-    assert says in by_both(cli, GCS, code, "ABC-1", exit_code)
+    user = SimpleNamespace(token="token", expiry=None, refresh=lambda request: None)
+    monkeypatch.setattr(tokens, "_found", lambda identity: user)
+    url = GCS if "no credentials" in says else SIGNED_IN
+    assert says in by_both(cli, url, code, "ABC-1", exit_code)
     assert {each.url.startswith("https://storage.googleapis.com/") for each in fake.sent} == {True}
 
 

@@ -1,7 +1,9 @@
 """`credstore check-provider`, from the command line to an opened store, on servers that do what they say or not."""
 
 import asyncio
+import errno
 import json
+import os
 import re
 import signal
 import subprocess
@@ -13,7 +15,8 @@ from xml.etree import ElementTree as ET
 
 import pytest
 
-from credstore import StorageAlreadyExistsError, StorageFactory, StorageUnsupportedError
+from credstore import StorageAlreadyExistsError, StorageFactory, StorageUnsupportedError, load_report
+from credstore.cli.commands import check_provider
 from credstore.config.settings import CommonConfig
 from credstore.drivers.memory import MemoryDriver
 from credstore.testing import live, running
@@ -173,8 +176,14 @@ def test_an_honest_server_does_all_that_is_granted(tmp_path: Path) -> None:
         async with Origin(least_part=1024) as origin:
             origin.store.buckets["proofs"] = {}
             url = f"s3://proofs?endpoint={origin.url}&part_size=64KiB&region=us-east-1"
-            code, out, err = await at_origin(origin, url, *QUICK, "--json")
+            report = tmp_path / "report.json"
+            code, out, err = await at_origin(origin, url, *QUICK, "--json", "--report", str(report))
             assert code == 10, out + err
+            async with StorageFactory() as factory:
+                store = factory.create(f"{url}&capabilities=report:{quote(str(report))}")
+                assert store.capabilities.storage_classes
+                assert not store.capabilities.upload_forms
+                await store.store("key", b"1", storage_class="STANDARD_IA")
             facts = facts_of(json.loads(out))
             # The origin speaks no forms and knows no locks; all else is honest.
             assert {name for name, told in facts.items() if told == (True, "no")} == {
@@ -229,6 +238,7 @@ def test_a_bucket_that_may_only_be_read_is_no_finding() -> None:
         (["memory:x", "--key", "key.pem"], 2, "say where to write it with --report"),
         (["memory:x", "--report", "r.json", "--key", "key.pem"], 2, "key.pem: No such file"),
         (["memory:x", "--report", "no/such/folder/r.json"], 2, "is not there"),
+        (["memory:x", "--report", "."], 2, "is a folder"),
         (["memory:x", "--samples", "0"], 2, "0 is not in the range"),
         (["memory:x", "--store", "memory:y"], 2, "give the store once"),
         (["memory:x", "memory:y"], 2, "unexpected extra argument"),
@@ -299,6 +309,33 @@ def test_a_store_of_a_plug_in_is_refused() -> None:
 
     with pytest.raises(Exception, match="plug-in 'acme' is checked with its own conformance tests"):
         asyncio.run(live.look_at(Acme()))
+
+
+@pytest.mark.parametrize("how", [[], ["--json"]])
+def test_what_was_found_is_shown_where_the_report_cannot_be_written(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, how: list[str]
+) -> None:
+    def full(path: str, data: bytes) -> None:
+        assert data
+        raise OSError(errno.ENOSPC, "No space left on device", path)
+
+    monkeypatch.setattr(check_provider, "replace_file", full)
+    ended = cli("check-provider", "memory:x", *QUICK, *how, "--report", "report.json", code=1)
+    assert "conditional_create" in ended.out
+    assert "report.json: No space left on device" in ended.err
+    assert "the report is in" not in ended.err
+
+
+def test_the_report_is_written_where_nobody_reads_what_is_shown(cli: CommandLine) -> None:
+    command = [sys.executable, "-m", "credstore", "check-provider", "memory:x", *QUICK]
+    reading, writing = os.pipe()
+    os.close(reading)
+    with os.fdopen(writing, "wb") as closed:
+        unbuffered = {**os.environ, "PYTHONUNBUFFERED": "1"}  # So that it is noticed at the first line.
+        subprocess.run(
+            [*command, "--report", "report.json"], check=False, stdout=closed, stderr=-1, env=unbuffered
+        )
+    assert load_report("report.json").provider == "memory"
 
 
 # Ended in the middle of it

@@ -150,6 +150,18 @@ def test_a_connection_string_that_is_none_or_contradicts(text):
             "abfss://proofs@acme.dfs.core.usgovcloudapi.net",
             "az://acme/proofs?endpoint=https%3A%2F%2Facme.blob.core.usgovcloudapi.net",
         ),
+        ("https://ACME.blob.core.windows.net:443/proofs/a", "az://acme/proofs/a"),
+        (
+            "https://acme.z12.blob.storage.azure.net/proofs/a",
+            "az://acme/proofs/a?endpoint=https%3A%2F%2Facme.z12.blob.storage.azure.net",
+        ),
+        (
+            "abfss://proofs@acme.z1.dfs.storage.azure.net",
+            "az://acme/proofs?endpoint=https%3A%2F%2Facme.z1.blob.storage.azure.net",
+        ),
+        ("https://acme.z1.web.storage.azure.net/proofs", None),
+        ("https://acme.blob.storage.azure.net/proofs", None),
+        ("https://acme.blob.core.windows.net:8443/proofs", None),
         ("https://acme.blob.core.windows.net", None),
         ("https://acme.example.com/proofs", None),
         ("abfss://acme.dfs.core.windows.net/proofs", None),
@@ -163,6 +175,21 @@ def test_urls_of_azures_other_tools(url, own):
             from_url(url, environ)
     else:
         assert from_url(url, environ) == from_url(own, environ)
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://acme.blob.core.windows.net",
+        "https://acme.blob.core.windows.net/",
+        "HTTP://127.0.0.1:10000/devstoreaccount1/proofs",
+        "https://storage.googleapis.com/proofs",
+        "https://proofs.s3.eu-west-1.amazonaws.com/a",
+    ],
+)
+def test_an_address_of_the_web_is_no_store_url_and_says_what_is(url):
+    with pytest.raises(StorageConfigurationError, match="gs://bucket, az://account/container, or custom://"):
+        from_url(url, {})
 
 
 def test_a_url_names_account_container_and_prefix():

@@ -75,7 +75,7 @@ def capabilities(config):
 TEXTS = st.text(st.characters(codec="utf-8"), max_size=30)
 FACTS = st.builds(
     CapabilityFact,
-    name=st.sampled_from(NAMES),
+    name=st.one_of(st.sampled_from(NAMES), st.from_regex(r"\Astorage_class:[!-+\--~]{1,63}\Z")),
     granted=st.sampled_from([True, False, None]),
     honoured=st.sampled_from(["yes", "no", "not tried"]),
     why=TEXTS,
@@ -131,6 +131,10 @@ def test_what_is_not_a_report_is_refused(data):
         {"facts": [{"name": "tags", "granted": 1, "honoured": "yes", "why": ""}]},
         {"facts": [{"name": "tags", "granted": True, "honoured": "maybe", "why": ""}]},
         {"facts": [{"name": "No Name", "granted": True, "honoured": "yes", "why": ""}]},
+        {"facts": [{"name": "storage_class:", "granted": True, "honoured": "yes", "why": ""}]},
+        {"facts": [{"name": "storage_class:a,b", "granted": True, "honoured": "yes", "why": ""}]},
+        {"facts": [{"name": "storage_class:a\n", "granted": True, "honoured": "yes", "why": ""}]},
+        {"facts": [{"name": "other_class:a", "granted": True, "honoured": "yes", "why": ""}]},
         {"facts": [{"name": "tags", "granted": True, "honoured": "yes", "why": ""}] * 2},
         {"place": "memory"},
         {"testedAt": "yesterday"},

@@ -20,6 +20,7 @@ from credstore import (
     Secret,
     StorageProvider,
 )
+from credstore.drivers.azure.driver import AzureDriver
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageAuthenticationError,
@@ -234,6 +235,24 @@ def test_what_is_wrong_with_the_place_or_the_key(server, use):
     # Azurite has no such account; on Azure there is no such host.
     other = use(ping, endpoint=server.url.replace("devstoreaccount1", "otheraccount"))
     assert isinstance(other, StorageBucketNotFoundError)
+
+
+def test_blocks_of_uploads_that_were_given_up_are_dropped(
+    server: AzuriteServer, container: str, theirs: ContainerClient
+) -> None:
+    theirs.upload_blob("a/empty", b"")
+    for name in ("a/cut off", "b/other"):
+        theirs.get_blob_client(name).stage_block("AAAA", b"data")
+
+    async def drop() -> None:
+        driver = AzureDriver(config_of(server, container))
+        async for each in driver.list_uploads("a/"):
+            await driver.abort_upload(each.key)
+        await driver.aclose()
+
+    asyncio.run(drop())
+    left = {each.name for each in theirs.list_blobs(include=["uncommittedblobs"])}
+    assert left == {"a/empty", "b/other"}
 
 
 def test_everything_that_a_batch_deletes_is_gone(use, theirs):

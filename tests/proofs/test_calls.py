@@ -96,7 +96,7 @@ def test_the_verbs_are_all_here():
     public = {name for kind in (ProofStore, *ProofStore.__bases__) for name in vars(kind)}
     public = {name for name in public if not name.startswith("_")}
     elsewhere = {"adopt", "aclose", "closed", "new_proof_id", "timestamp", "renew_timestamps"}
-    elsewhere |= {"reconcile", "publish_trust"}
+    elsewhere |= {"prefix", "reconcile", "publish_trust"}
     elsewhere |= {"import_legacy_from"}
     assert public - ALIASES == VERBS.keys() | elsewhere
 

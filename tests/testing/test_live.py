@@ -2,24 +2,29 @@
 
 import asyncio
 from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
-from credstore import MemoryConfig, S3CompatibleConfig, Secret
+from credstore import CapabilityReport, MemoryConfig, S3CompatibleConfig, Secret, StorageFactory
 from credstore.config.gcs import GcsConfig
+from credstore.config.registry import Registry
+from credstore.config.reports import place_of
+from credstore.driver.capability_report import CapabilityFact, encode_report, parse_report
 from credstore.driver.location import BucketLocation
 from credstore.drivers.memory import MemoryDriver
 from credstore.drivers.s3.responses import location_of
 from credstore.errors import StorageAccessDeniedError, StorageError, StorageUnavailableError
 from credstore.testing.live import CheckOptions, LiveCheck, look_at
 from credstore.testing.live.latency import ORIGINAL, percentile, steps
-from credstore.testing.live.probes import EVERYWHERE, PROBES
+from credstore.testing.live.probes import EVERYWHERE, PROBES, probes_of
 from tests.faults.messages import error
 from tests.faults.origin import Origin
 from tests.faults.script import Respond
 from tests.servers.gcs_emulator import running_emulator
 
 QUICK = CheckOptions(samples=1, conformance=False)
+KEYS = {"CREDSTORE_ACCESS_KEY_ID": "AKIDEXAMPLE", "CREDSTORE_SECRET_ACCESS_KEY": "canary-secret-value"}
 
 
 def config_of(origin: Origin, **settings: object) -> S3CompatibleConfig:
@@ -197,6 +202,25 @@ def test_every_probe_is_of_a_name_that_a_row_grants_or_of_all_stores():
     assert {name for name in names if name not in known} == EVERYWHERE - {"object_lock"}
     # How etags are quoted and that copies keep tags is not tried: the driver does without.
     assert known - set(names) == {"quoted_if_match", "copy_keeps_tags"}
+
+
+@pytest.mark.parametrize("row", Registry().rows(), ids=lambda row: row.name)
+def test_every_fact_of_every_cloud_can_be_written_and_read(row, tmp_path):
+    """Storage classes have names of their own, such as `storage_class:Hot`."""
+    needed = {**row.needed, "path": tmp_path} if row.name == "local" else row.needed
+    config = StorageFactory(environ=KEYS).configure({"provider": row.name, **needed})
+    store = asyncio.run(look_at(config))
+    probes = (*PROBES, *probes_of(store.capabilities))
+    classes = {f"storage_class:{name}" for name in store.capabilities.storage_classes}
+    assert classes <= {probe.name for probe in probes}
+    provider, place = place_of(config)
+    report = CapabilityReport(
+        provider=provider,
+        place=place,
+        tested_at=datetime(2026, 11, 1, tzinfo=UTC),
+        facts=tuple(CapabilityFact(name=probe.name, granted=True, honoured="yes") for probe in probes),
+    )
+    assert parse_report(encode_report(report)) == report
 
 
 @pytest.mark.parametrize(

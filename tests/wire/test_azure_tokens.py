@@ -2,9 +2,13 @@
 
 import asyncio
 import logging
+import os
+import subprocess
+import sys
 import threading
 from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
+from uuid import uuid4
 
 import pytest
 from azure.core.exceptions import ClientAuthenticationError, ServiceRequestError
@@ -127,6 +131,21 @@ def test_a_failure_says_what_to_do_and_not_what_was_answered(failure, kind, code
     asyncio.run(check())
 
 
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("Authentication failed: AADSTS7000215: Invalid client secret provided. canary", "AADSTS7000215"),
+        ("AADSTS900023: canary", "AADSTS900023"),
+        ("canary of XAADSTS7000215, AADSTS1, AADSTS12345678901", None),
+    ],
+)
+def test_the_code_of_a_refused_sign_in_is_told(text, code):
+    with pytest.raises(StorageAuthenticationError) as raised:
+        asyncio.run(EntraTokens(Asked(ClientAuthenticationError(text))).get())
+    assert raised.value.provider_code == code
+    assert "canary" not in str(raised.value)
+
+
 def test_nothing_is_logged_of_what_the_chain_says(caplog):
     caplog.set_level(logging.DEBUG)
 
@@ -140,6 +159,56 @@ def test_nothing_is_logged_of_what_the_chain_says(caplog):
     assert "canary" not in caplog.text
     logging.getLogger("azure.identity").warning("of somebody else")
     assert "of somebody else" in caplog.text
+
+
+def test_nothing_is_logged_by_loggers_that_are_made_meanwhile(caplog):
+    """As azure-identity's and msal's are, when they are first loaded."""
+    caplog.set_level(logging.DEBUG)
+    names = [f"azure.{uuid4().hex}", f"azure.identity.{uuid4().hex}", f"msal.{uuid4().hex}"]
+    own = logging.getLogger(uuid4().hex)
+
+    class Talkative(Asked):
+        def get_token(self, *scopes):
+            for name in names:
+                logging.getLogger(name).error("canary")
+            own.warning("of the application")
+            return super().get_token(*scopes)
+
+    asyncio.run(EntraTokens(Talkative("token")).get())
+    assert "canary" not in caplog.text
+    assert "of the application" in caplog.text
+    logging.getLogger(names[0]).warning("later")
+    assert "later" in caplog.text
+
+
+NOBODY = """
+import asyncio
+from credstore import StorageError
+from credstore.wire.azure.tokens import EntraTokens
+try:
+    asyncio.run(EntraTokens().get())
+except StorageError as error:
+    print(type(error).__name__, error.code, "az login" in error.message)
+"""
+
+
+@pytest.mark.parametrize(
+    ("told", "shows"),
+    [
+        ({}, "StorageConfigurationError NO_CREDENTIALS True"),
+        # Set up, and its file is not there: that has failed.
+        (
+            {"AZURE_CLIENT_ID": "id", "AZURE_TENANT_ID": "t", "AZURE_CLIENT_CERTIFICATE_PATH": "/absent.pem"},
+            "StorageAuthenticationError AUTHENTICATION_FAILED False",
+        ),
+    ],
+)
+def test_who_is_signed_in_nowhere_learns_so_in_one_line(told, shows):
+    """In a process of its own, where azure-identity is loaded by the first token."""
+    kept = {name: value for name, value in os.environ.items() if not name.startswith("AZURE_")}
+    environ = {**kept, "AZURE_TOKEN_CREDENTIALS": "EnvironmentCredential", **told}
+    ended = subprocess.run([sys.executable, "-c", NOBODY], env=environ, capture_output=True, check=True)
+    assert (ended.stdout.decode().strip(), ended.stderr.decode()) == (shows, "")
 
 
 def test_without_keys_azures_own_chain_is_asked_and_its_absence_is_told_early(monkeypatch):

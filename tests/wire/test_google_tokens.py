@@ -5,6 +5,7 @@ import base64
 import json
 import logging
 import threading
+import traceback
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -188,13 +189,28 @@ def test_a_user_makes_no_links():
         (Identity(file="/absent/key.json"), "cannot be read"),
         (Identity(info=Secret("hidden")), "is not the JSON"),
         (Identity(info=Secret('["hidden"]')), "is not the JSON"),
+        (Identity(info=Secret("[" * 20_000)), "is not the JSON"),
+        (Identity(info=Secret('{"type": "service_account", "private_key": "hidden"}')), "damaged, or lack"),
+        (
+            Identity(
+                info=Secret(
+                    json.dumps({**json.loads(account("http://127.0.0.1:9")), "private_key": "hidden"})
+                )
+            ),
+            "damaged, or lack",
+        ),
+        (Identity(info=Secret('{"type": "authorized_user", "refresh_token": "hidden"}')), "damaged, or lack"),
+        (Identity(info=Secret('{"type": "external_account", "audience": "hidden"}')), "damaged, or lack"),
+        (Identity(info=Secret('{"type": "hidden"}')), "damaged, or lack"),
     ],
 )
 def test_credentials_that_are_none_are_a_mistake_in_the_configuration(identity, shows):
     with pytest.raises(StorageConfigurationError, match=shows) as caught:
         asyncio.run(GoogleTokens(identity).get())
     assert caught.value.code == ErrorCode.NO_CREDENTIALS
-    assert "hidden" not in repr(caught.value)
+    told = traceback.TracebackException.from_exception(caught.value, capture_locals=True)
+    frames = [line for line in told.format() if "/tests/" not in line]
+    assert "hidden" not in repr(caught.value) + "".join(frames)
 
 
 class Failing:
@@ -226,6 +242,23 @@ def test_what_google_auth_says_stays_out_of_our_errors(error, kind, retryable):
         repr(caught.value.__cause__),
     ]
     assert not any("hidden" in each for each in shown)
+
+
+@pytest.mark.parametrize(
+    ("text", "code"),
+    [
+        ("invalid_grant: Invalid grant: account not found", "invalid_grant"),
+        ("unauthorized_client: Client is unauthorized", "unauthorized_client"),
+        ("invalid_grants of hidden", None),
+        ("hidden invalid_grant", None),
+    ],
+)
+def test_the_code_of_a_refused_sign_in_is_told(text, code):
+    failure = exceptions.RefreshError(text, {"error_description": "hidden"})
+    with pytest.raises(StorageAuthenticationError) as caught:
+        asyncio.run(GoogleTokens(Identity(), credentials=Failing(failure)).get())
+    assert caught.value.provider_code == code
+    assert "hidden" not in str(caught.value)
 
 
 def test_a_clock_that_is_wrong_is_said_to_be():

@@ -66,19 +66,24 @@ def check_provider_command(
         raise click.UsageError("--key signs the report; say where to write it with --report")
     if report_file is not None and not Path(report_file).absolute().parent.is_dir():
         raise click.UsageError(f"--report: the folder of {report_file} is not there")
+    if report_file is not None and Path(report_file).is_dir():
+        raise click.UsageError(f"--report: {report_file} is a folder; name a file")
     # First, so that a key that cannot be read is found out before anything is stored.
     signer = None if key_file is None else read_signer(key_file)
     options = CheckOptions(samples=samples, conformance=not quick)
     report = run_loop(_checked(invocation, url or invocation.store, options))
-    if report_file is not None:
-        replace_file(report_file, run_loop(_written(report, signer)))
-    if invocation.json:
-        print_json({"ok": _ok(report), **_document(report)})
-    else:
-        _show(invocation, report)
-        if report_file is not None and not invocation.quiet:
-            signed = "" if signer is None else f", signed by {signer.public_key.keyid}"
-            note(f"credstore: the report is in {printable(report_file)}{signed}")
+    # Neither is lost where the other fails: what is shown on a full disk, the report at a closed pipe.
+    try:
+        if invocation.json:
+            print_json({"ok": _ok(report), **_document(report)})
+        else:
+            _show(invocation, report)
+    finally:
+        if report_file is not None:
+            replace_file(report_file, run_loop(_written(report, signer)))
+    if report_file is not None and not (invocation.json or invocation.quiet):
+        signed = "" if signer is None else f", signed by {signer.public_key.keyid}"
+        note(f"credstore: the report is in {printable(report_file)}{signed}")
     if not _ok(report):
         raise click.exceptions.Exit(Exit.NOT_HONOURED)
 

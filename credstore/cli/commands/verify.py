@@ -18,7 +18,9 @@ if TYPE_CHECKING:
 
 @command("verify")
 @click.argument("asset", metavar="FILE|FOLDER")
-@click.option("--policy", "policy_file", metavar="FILE", help="Whom to trust, in TOML; see the README.")
+@click.option(
+    "--policy", "policy_file", metavar="FILE", help="Whom to trust, in TOML; see docs/guide/verify-a-file.md."
+)
 @click.option(
     "--trust",
     "trust_file",

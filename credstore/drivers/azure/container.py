@@ -30,6 +30,7 @@ from credstore.errors import (
     StorageAccessDeniedError,
     StorageAuthenticationError,
     StorageBucketNotFoundError,
+    StorageConfigurationError,
     StorageError,
     StorageInvalidKeyError,
     StorageObjectNotFoundError,
@@ -54,6 +55,8 @@ _RESOURCE = "ResourceNotFound"
 """Code of what is absent: the object, its container, or the account."""
 _VERSIONING = frozenset({"PutBlob", "PutBlockList", "PutBlobFromURL", "CopyBlob"})
 """Operations that make a version where the account keeps them."""
+_REFUSALS = frozenset({400, 401, 403, 404, 409})
+"""Statuses that stand for several things, so that it takes a code to know which."""
 _DOTS = frozenset({".", ".."})
 
 
@@ -171,9 +174,9 @@ class Container:
     async def call(self, request: AzureRequest, *, deadline: float | None, stream: bool = False) -> Reply:
         """Send one request.
 
-        The refusal of a HEAD has no body to say why credentials were refused: clock, expiry or signature. So
-        the reason is asked for with a GET of one byte, which also lets the exchange correct what it can; then
-        the HEAD goes out once more.
+        The refusal of a HEAD has no body to say why credentials were refused: clock, expiry or signature; and
+        whatever is in between may have dropped the header that has its code. So the reason is asked for with
+        a GET of one byte, which also lets the exchange correct what it can; then the HEAD goes out once more.
 
         Args:
             request: What to send.
@@ -188,11 +191,15 @@ class Container:
             self.check_key(request.key)
         try:
             return await self._sent(request, deadline, stream=stream)
-        except StorageAuthenticationError:
-            if request.method != "HEAD":
+        except StorageError as error:
+            if request.method != "HEAD" or not _is_unexplained(error):
                 raise
         await self._ask(request, deadline)
         return await self._sent(request, deadline, stream=stream)
+
+    async def renew(self, request: AzureRequest, deadline: float | None) -> None:
+        """Get a newer token than such a request has now; see `Exchange.renew`."""
+        await self._exchange.renew(self._wire(request, deadline, stream=False))
 
     async def _ask(self, request: AzureRequest, deadline: float | None) -> None:
         """Raise the reason of a HEAD whose credentials were refused, or return where a GET is accepted."""
@@ -323,6 +330,13 @@ class Container:
         if not self._guard.closed:
             self._guard.closed = True
             await self._exchange.aclose()
+
+
+def _is_unexplained(error: StorageError) -> bool:
+    """Whether a GET may say more of the refusal of a HEAD."""
+    unnamed = error.provider_code is None and error.status_code in _REFUSALS
+    azures = not isinstance(error, StorageConfigurationError)
+    return (unnamed and azures) or isinstance(error, StorageAuthenticationError)
 
 
 def _sealing(request: AzureRequest) -> dict[str, str]:

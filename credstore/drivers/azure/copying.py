@@ -91,7 +91,8 @@ async def _copied(container: Container, request: CopyRequest, origin: Container)
             return await _at_once(container, request, headers, url)
         return await _in_blocks(container, request, headers, url)
     except StorageUnsupportedError as error:
-        if error.applied != "no" or error.status_code not in _LACKING:
+        # A proxy's page says nothing of what the server knows.
+        if error.applied != "no" or error.status_code not in _LACKING or error.provider_code is None:
             raise
     container.lacks_from_url = True
     return await _by_service(container, request, headers, url)

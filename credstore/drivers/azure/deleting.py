@@ -6,7 +6,7 @@ success, and a response to what was not asked for makes all of them untrustworth
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import TypeVar
 
 from credstore.driver.unclear import is_gone
@@ -16,7 +16,7 @@ from credstore.drivers.azure.batches import batched
 from credstore.drivers.azure.container import Container
 from credstore.drivers.azure.errors import meaning_of
 from credstore.drivers.azure.reading import head
-from credstore.drivers.azure.requests import delete_blob
+from credstore.drivers.azure.requests import delete_blob, list_blobs
 from credstore.drivers.azure.responses import build_error, code_of
 from credstore.errors import (
     ErrorCode,
@@ -32,6 +32,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
     StorageRetainedError,
 )
+from credstore.wire.azure.signer import TokenSigner
 from credstore.wire.multipart import PartReply, parse_parts
 
 K = TypeVar("K")
@@ -126,8 +127,8 @@ async def delete_each(
 ) -> dict[K, DeleteOutcome | StorageError]:
     """What became of each key, or version of one, by whatever names it.
 
-    A batch whose parts were signed by a clock that proved wrong is sent once more. With `for_good`, what blob
-    soft delete keeps has an error with code "LOCKED".
+    A batch whose parts were signed by a clock that proved wrong, or with a token that has expired, is sent
+    once more. With `for_good`, what blob soft delete keeps has an error with code "LOCKED".
 
     Raises:
         StorageIntegrityError: The response is about something that was not asked for.
@@ -142,10 +143,26 @@ async def delete_each(
         offset = container.clock_offset
         found = await _once(container, names, wanted, deadline, for_good=for_good)
         outcomes.update(found)
-        if container.clock_offset == offset:
-            break
         names = [name for name, each in found.items() if isinstance(each, StorageAuthenticationError)]
+        if container.clock_offset == offset and not await _renewed(container, found.values(), deadline):
+            break
     return outcomes
+
+
+async def _renewed(
+    container: Container, found: Collection[DeleteOutcome | StorageError], deadline: float | None
+) -> bool:
+    """Whether there is a newer token, where the one in the parts of a batch has expired."""
+    expired = any(
+        isinstance(each, StorageError) and each.code == ErrorCode.CREDENTIALS_EXPIRED for each in found
+    )
+    if not expired or not isinstance(container.signer, TokenSigner):
+        return False
+    try:
+        await container.renew(list_blobs("", None, 1), deadline)
+    except StorageError:
+        return False
+    return True
 
 
 async def _once(

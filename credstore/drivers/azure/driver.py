@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -29,8 +29,19 @@ from credstore.driver.values import (
     StoredReader,
     VersionPage,
 )
-from credstore.drivers.azure import copying, deleting, listings, locking, reading, signing, versions, writing
+from credstore.drivers.azure import (
+    copying,
+    deleting,
+    listings,
+    locking,
+    reading,
+    signing,
+    uploads,
+    versions,
+    writing,
+)
 from credstore.drivers.azure.container import Container
+from credstore.drivers.azure.uploads import BegunUpload
 from credstore.errors import RetentionMode, StorageError
 from credstore.model import CircuitState, Retention
 from credstore.wire.azure.signer import AzureSigner, KeySigner, SasSigner, TokenSigner
@@ -235,6 +246,14 @@ class AzureDriver(Driver):
     async def put_tags(self, key: str, tags: Mapping[str, str], *, deadline: float | None = None) -> None:
         """Replace all tags of an object; see `TaggedDriver`."""
         await copying.put_tags(self._container, key, tags, deadline=deadline)
+
+    def list_uploads(self, prefix: str = "") -> AsyncIterator[BegunUpload]:
+        """Keys with nothing but blocks of uploads that were given up; see `uploads.list_uploads`."""
+        return uploads.list_uploads(self._container, prefix)
+
+    async def abort_upload(self, key: str, upload_id: str = "") -> None:  # noqa: ARG002 - Azure has none
+        """Drop those of one key; see `uploads.abort_upload`."""
+        await uploads.abort_upload(self._container, key)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link with a shared access signature; see `Driver.sign`."""

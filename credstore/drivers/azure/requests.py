@@ -188,6 +188,18 @@ def put_block_list(
     )
 
 
+def drop_blocks(key: str) -> AzureRequest:
+    """Put Blob of nothing where nothing is, which drops the blocks that are not committed."""
+    return AzureRequest(
+        operation="PutBlob",
+        method="PUT",
+        key=key,
+        headers={"x-ms-blob-type": "BlockBlob", "if-none-match": "*"},
+        body=b"",
+        mutation=True,
+    )
+
+
 def get_block_list(key: str) -> AzureRequest:
     """Get Block List, of the blocks that are not committed."""
     return AzureRequest(

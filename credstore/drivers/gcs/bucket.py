@@ -19,7 +19,7 @@ from credstore.drivers.gcs.capabilities import capabilities_of, without_conditio
 from credstore.drivers.gcs.errors import NO_BUCKET, NO_UPLOAD
 from credstore.drivers.gcs.requests import MULTIPART, Described, GcsRequest
 from credstore.drivers.gcs.resources import Resource, info_in, info_of
-from credstore.drivers.gcs.responses import classify, is_of_google
+from credstore.drivers.gcs.responses import INCOMPLETE, classify, is_of_google, not_google
 from credstore.errors import (
     ErrorCode,
     StorageBucketNotFoundError,
@@ -94,7 +94,7 @@ class Bucket:
         self._exchange = Exchange(
             transport,
             signer,
-            classify=partial(classify, emulated=self.emulated),
+            classify=partial(classify, emulated=self.emulated, anonymous=config.is_anonymous),
             recognize=is_of_google,
             policy=RetryPolicy(max_attempts=config.max_retries + 1),
             hedge_reads=config.hedge_reads,
@@ -200,9 +200,25 @@ class Bucket:
         self.check_usable(deadline)
         if request.key is not None:
             self.check_key(request.key)
+        try:
+            reply = await self._exchange.call(self._wire(request, deadline, stream=stream))
+        except StorageError as error:
+            failure = self._explained(request, error)
+        else:
+            if reply.status != INCOMPLETE or request.place == "session":
+                return reply
+            failure = not_google(reply.status, "maybe" if request.mutation else "no")
+            failure.bucket = self.name
+        raise failure
+
+    async def renew(self, request: GcsRequest, deadline: float | None) -> None:
+        """Get a newer token than such a request has now; see `Exchange.renew`."""
+        await self._exchange.renew(self._wire(request, deadline, stream=False))
+
+    def _wire(self, request: GcsRequest, deadline: float | None, *, stream: bool) -> WireCall:
         # No local variable for the query: it may name a session, and a traceback shows locals.
         at_once = request.query is MULTIPART
-        call = made(
+        return made(
             WireCall,
             {
                 "operation": request.operation,
@@ -220,11 +236,6 @@ class Bucket:
                 "probe": request.probe,
             },
         )
-        try:
-            return await self._exchange.call(call)
-        except StorageError as error:
-            failure = self._explained(request, error)
-        raise failure
 
     def _explained(self, request: GcsRequest, error: StorageError) -> StorageError:
         """The error with what only the bucket knows."""

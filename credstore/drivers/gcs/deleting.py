@@ -20,7 +20,7 @@ from credstore.drivers.gcs.errors import meaning_of
 from credstore.drivers.gcs.probing import prove_delete
 from credstore.drivers.gcs.reading import head
 from credstore.drivers.gcs.requests import batch, delete_object
-from credstore.drivers.gcs.responses import build_error, check_deleted, reason_of
+from credstore.drivers.gcs.responses import build_error, check_deleted, reason_of, without_token
 from credstore.errors import (
     ErrorCode,
     StorageBucketNotFoundError,
@@ -96,6 +96,9 @@ async def delete_each(
 ) -> dict[K, DeleteOutcome | StorageError]:
     """What became of each key, or version of one, by whatever names it.
 
+    Those that are refused for an expired token are sent once more with a newer one: each part of a batch is
+    answered for itself, as Google's own clients expect it.
+
     Raises:
         StorageIntegrityError: The response is about something that was not asked for.
         StorageError: The whole request failed.
@@ -107,6 +110,24 @@ async def delete_each(
         )
     if not names:
         return {}
+    outcomes = await _once(bucket, names, wanted, deadline)
+    expired = [name for name, each in outcomes.items() if _is_expired(each)]
+    if not expired:
+        return outcomes
+    try:
+        await bucket.renew(batch(b"", ""), deadline)
+    except StorageError:
+        return outcomes
+    return outcomes | await _once(bucket, expired, wanted, deadline)
+
+
+def _is_expired(found: DeleteOutcome | StorageError) -> bool:
+    return isinstance(found, StorageError) and found.code == ErrorCode.CREDENTIALS_EXPIRED
+
+
+async def _once(
+    bucket: Bucket, names: Sequence[K], wanted: Mapping[K, tuple[str, str | None]], deadline: float | None
+) -> dict[K, DeleteOutcome | StorageError]:
     boundary = f"batch_{token_hex(16)}"
     parts = [_part(bucket, number, *wanted[name], boundary) for number, name in enumerate(names)]
     request = batch(b"".join([*parts, closing(boundary)]), boundary)
@@ -149,7 +170,8 @@ def _outcome(
     if 200 <= reply.status < 300:  # noqa: PLR2004 - HTTP's class of success
         return _removed(bucket, version_id)
     reason, text = reason_of(reply.body)
-    meaning = meaning_of(reply.status, reason, text)
+    anonymous = bucket.config.is_anonymous
+    meaning = without_token(meaning_of(reply.status, reason, text), anonymous=anonymous)
     absent = issubclass(meaning.error, StorageNotFoundError)
     if absent and meaning.error is not StorageBucketNotFoundError:
         # An earlier attempt of the whole batch may have removed it.

@@ -130,8 +130,8 @@ REASONS: dict[str, Meaning] = {
     # Codes of the XML API, where the status does not say enough.
     "NoSuchBucket": NO_BUCKET,
     "NoSuchKey": NO_OBJECT,
-    "AuthenticationRequired": PRIVATE,
-    "ExpiredToken": EXPIRED,
+    # To a token that it does not accept, where the JSON API says "authError".
+    **dict.fromkeys(("AuthenticationRequired", "ExpiredToken"), EXPIRED),
     "RequestTimeTooSkewed": SKEWED,
     "UserProjectMissing": PAYER,
     "UserProjectAccountProblem": BILLING,

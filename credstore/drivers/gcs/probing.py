@@ -14,9 +14,10 @@ from credstore.driver.cleanup import ABORT_TIME, ended
 from credstore.driver.internal import internal_key
 from credstore.driver.refusals import check_condition, check_delete
 from credstore.driver.values import Precondition
-from credstore.drivers.gcs.bucket import Bucket
+from credstore.drivers.gcs.bucket import Bucket, outcome
 from credstore.drivers.gcs.capabilities import NAME
 from credstore.drivers.gcs.requests import delete_object, empty, insert
+from credstore.drivers.gcs.responses import parse_resource
 from credstore.errors import StorageError, StoragePreconditionFailedError
 
 _IMPOSSIBLE = str(2**62)
@@ -59,7 +60,8 @@ async def _ask(bucket: Bucket, deadline: float | None) -> None:
     )
     written = True
     try:
-        await bucket.call(request, deadline=deadline)
+        reply = await bucket.call(request, deadline=deadline)
+        await outcome(parse_resource, reply.body)  # A login page has not ignored a condition.
     except StoragePreconditionFailedError:
         written = False
         bucket.proved = True

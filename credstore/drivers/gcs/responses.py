@@ -14,7 +14,7 @@ from typing import Any, cast
 from urllib.parse import urlsplit
 
 from credstore.driver.meaning import Meaning
-from credstore.drivers.gcs.errors import meaning_of
+from credstore.drivers.gcs.errors import BAD_TOKEN, EXPIRED, PRIVATE, meaning_of
 from credstore.drivers.gcs.resources import Resource, number, text, unreadable
 from credstore.errors import Applied, ErrorCode, StorageConfigurationError, StorageError
 
@@ -24,6 +24,9 @@ INCOMPLETE = 308
 CANCELLED = 499
 """Status of a resumable upload that was cancelled."""
 _decoded = json.JSONDecoder().raw_decode
+_NO_JSON = (ValueError, RecursionError)
+"""What is not JSON, or nested deeper than anything of Google's, raises."""
+_BOM = b"\xef\xbb\xbf"
 _REQUEST_ID = re.compile(r"[A-Za-z0-9_.-]{1,256}")
 _REASON = re.compile(r"[A-Za-z0-9_.-]{1,64}")
 _NO_CONTENT = 204
@@ -56,9 +59,10 @@ def reason_of(body: bytes) -> tuple[str | None, str]:
 
     The XML API has a code of one word instead, and an upload may be refused in plain text.
     """
+    body = body.removeprefix(_BOM)
     try:
         said = json.loads(body) if body.lstrip()[:1] == b"{" else None
-    except ValueError:
+    except _NO_JSON:
         said = None
     code = _XML_CODE.search(body[:4096]) if said is None else None
     if code is not None:
@@ -79,7 +83,12 @@ def is_of_google(headers: Mapping[str, str], body: bytes) -> bool:
 
 
 def classify(
-    status: int, headers: Mapping[str, str], body: bytes, *, emulated: bool = False
+    status: int,
+    headers: Mapping[str, str],
+    body: bytes,
+    *,
+    emulated: bool = False,
+    anonymous: bool = False,
 ) -> StorageError | None:
     """The error that a response means, or None for success; the caller sets `applied`.
 
@@ -88,6 +97,7 @@ def classify(
         headers: With lower-case names.
         body: What arrived of it.
         emulated: Whether it is an emulator's: those refuse without saying why, as Google never does.
+        anonymous: Whether the request had no token.
     """
     if 200 <= status < 300 or (status == INCOMPLETE and "location" not in headers):  # noqa: PLR2004 - HTTP's class of success
         return None
@@ -96,12 +106,18 @@ def classify(
     said_by_emulator = emulated and status >= 400 and not _is_page(headers)  # noqa: PLR2004 - HTTP's class of errors
     if foreign and status < 500 and not said_by_emulator:  # noqa: PLR2004 - of the server's own failures
         return not_google(status)
-    return build_error(meaning_of(status, reason, said), reason, headers, status)
+    meaning = without_token(meaning_of(status, reason, said), anonymous=anonymous)
+    return build_error(meaning, reason, headers, status)
+
+
+def without_token(meaning: Meaning, *, anonymous: bool) -> Meaning:
+    """What an error means to a request that had no token, so that none has expired."""
+    return PRIVATE if anonymous and meaning in {EXPIRED, BAD_TOKEN} else meaning
 
 
 def _is_error(reason: str | None, body: bytes) -> bool:
     """Whether a body is an error as Google writes them; some of those who speak its API give no reason."""
-    return reason is not None or _JSON_ERROR.match(body[:4096]) is not None
+    return reason is not None or _JSON_ERROR.match(body[:4096].removeprefix(_BOM)) is not None
 
 
 def check_deleted(status: int, headers: Mapping[str, str], body: bytes, *, emulated: bool) -> None:
@@ -162,7 +178,7 @@ def parse_json(body: bytes) -> dict[str, Any]:
         said, end = _decoded(text)
         if end != len(text):
             said = json.loads(text)
-    except ValueError:
+    except _NO_JSON:
         said = _otherwise(body)
     if not isinstance(said, dict):
         raise not_google(None)
@@ -173,7 +189,7 @@ def _otherwise(body: bytes) -> object:
     """A document that does not begin at once, or in another of JSON's encodings; None where it is invalid."""
     try:
         return json.loads(body)
-    except ValueError:
+    except _NO_JSON:
         return None
 
 

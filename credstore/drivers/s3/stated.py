@@ -12,12 +12,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import replace
 from typing import Any
 
-from credstore.driver.capability_report import CapabilityReport
+from credstore.driver.capability_report import STORAGE_CLASS, CapabilityReport, is_name
 from credstore.driver.stated import FLAGS, Said
 from credstore.drivers.s3.dialect import MODES, S3Dialect
 from credstore.errors import RetentionMode, StorageConfigurationError
 
-_STORAGE_CLASS = "storage_class:"
 _COPY_CREATE = "create_by_copy"
 _LOCK = "object_lock"
 _OF_ROW = (
@@ -71,7 +70,7 @@ def stated(dialect: S3Dialect, said: Said) -> S3Dialect:
 def _reported(dialect: S3Dialect, report: CapabilityReport) -> S3Dialect:
     for name, does in report.found().items():
         # How a row says it stays: R2's copies only create with a header of its own.
-        if name.startswith(_STORAGE_CLASS) or (name in NAMES and does != has(dialect, name)):
+        if name.startswith(STORAGE_CLASS) or (name in NAMES and does != has(dialect, name)):
             dialect = _with(dialect, name, granted=does)
     for name, needed in _NEEDS.items():
         if has(dialect, name) and not has(dialect, needed):
@@ -82,8 +81,8 @@ def _reported(dialect: S3Dialect, report: CapabilityReport) -> S3Dialect:
 def _with(dialect: S3Dialect, name: str, *, granted: bool) -> S3Dialect:
     able = dialect.capabilities
     flag: dict[str, Any] = {name: granted}
-    if name.startswith(_STORAGE_CLASS) and len(name) > len(_STORAGE_CLASS):
-        word = frozenset({name.removeprefix(_STORAGE_CLASS)})
+    if name.startswith(STORAGE_CLASS) and is_name(name):
+        word = frozenset({name.removeprefix(STORAGE_CLASS)})
         change: Callable[[frozenset[str]], frozenset[str]] = (
             word.union if granted else (lambda had: had - word)
         )

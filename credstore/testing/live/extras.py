@@ -26,8 +26,6 @@ from credstore.errors import (
 from credstore.model import Method
 from credstore.testing.harness import Harness, NotRunError, fail, fetched, needed, put, request, require, same
 
-STORAGE_CLASS = "storage_class:"
-"""Before the name of a storage class, as in the setting `capabilities`."""
 LOCK_SECONDS = 10
 """Of a retention: long enough to see that it forbids a deletion, and no longer."""
 _MINUTE = 60

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from functools import partial
 from secrets import token_hex
 
+from credstore.driver.capability_report import STORAGE_CLASS
 from credstore.driver.contract import ReportsDigests, VersionedDriver
 from credstore.driver.values import (
     CREATE,
@@ -370,7 +371,7 @@ def probes_of(able: Capabilities) -> tuple[Probe, ...]:
     """One for each storage class that a row grants."""
     return tuple(
         Probe(
-            name=f"{extras.STORAGE_CLASS}{name}",
+            name=f"{STORAGE_CLASS}{name}",
             tries=partial(extras.keeps_class, name=name),
             granted=lambda _: True,
         )

@@ -7,7 +7,8 @@ process's output, and nothing that it logs meanwhile is let through.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
@@ -23,6 +24,13 @@ EARLY = timedelta(minutes=5)
 """How long before its end a token is renewed; azure-identity caches it until then too."""
 _NEEDING = "without `account_key`, `sas_token` and `connection_string`, Entra ID is used, which needs"
 _TALKATIVE = ("azure", "msal", "urllib3")
+_ENTRA_CODE = re.compile(r"\bAADSTS[0-9]{4,9}\b")
+"""The part of an error from Entra ID that says what is wrong and repeats nothing that was sent.
+
+Source: "Microsoft Entra authentication and authorization error codes".
+"""
+_TRIED = "\n\t"
+"""Before each of the credentials that the error of a chain lists."""
 
 
 class AccessToken(Protocol):
@@ -73,15 +81,22 @@ class EntraTokens(RenewedTokens):
 def _ask(credential: TokenCredential | None) -> Token:
     """Ask once, in the calling thread."""
     failure: StorageError
+    members: Sequence[object] = ()
     try:
         with hushed(*_TALKATIVE):
-            found = (_chain() if credential is None else credential).get_token(SCOPE)
+            asked = _chain() if credential is None else credential
+            members = getattr(asked, "credentials", ())
+            with hushed(*_TALKATIVE):  # Loading them has made more loggers.
+                found = asked.get_token(SCOPE)
             return Token(Secret(found.token), datetime.fromtimestamp(found.expires_on, UTC))
     except StorageError:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes our own error
         kind = type(error).__name__
-    if kind == "CredentialUnavailableError":
+        # A chain ends at the first that fails, and passes over all that are not set up; it lists those tried.
+        said = _ENTRA_CODE.search(str(error))
+        none = bool(members) and str(error).count(_TRIED) >= len(members)
+    if kind == "CredentialUnavailableError" or (kind == "ClientAuthenticationError" and none):
         failure = StorageConfigurationError(
             "no way to sign in to Entra ID: run `az login`, set AZURE_CLIENT_ID, AZURE_TENANT_ID and "
             "AZURE_CLIENT_SECRET, or pass `account_key`, `sas_token` or `connection_string`",
@@ -91,6 +106,7 @@ def _ask(credential: TokenCredential | None) -> Token:
         failure = StorageAuthenticationError(
             f"signing in to Entra ID failed ({kind}); try `az account get-access-token --resource "
             "https://storage.azure.com` in the same environment",
+            provider_code=None if said is None else said[0],
             retryable=kind in {"ServiceRequestError", "ServiceResponseError"},
         )
     raise failure

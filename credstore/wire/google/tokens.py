@@ -8,6 +8,7 @@ and nothing that it logs meanwhile is let through.
 from __future__ import annotations
 
 import json
+import re
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -30,6 +31,10 @@ EARLY = timedelta(minutes=4)
 """How long before its end a token is renewed: a little later than metadata servers make a new one."""
 _NEEDING = "Google's credentials need"
 _TALKATIVE = ("google", "urllib3")
+_OAUTH_CODE = re.compile(
+    r"(?:invalid_(?:request|client|grant|scope)|unauthorized_client|unsupported_grant_type|access_denied)\b"
+)
+"""Error codes of OAuth 2.0 (RFC 6749), with which google-auth's text begins."""
 _LINKS = (
     "links need a service account: use its key file, or set `impersonate` to one for which the user has the "
     "role Service Account Token Creator"
@@ -176,6 +181,7 @@ def _careful(work: Callable[[], T]) -> T:
         raise
     except Exception as error:  # noqa: BLE001 - whatever the chain's many parts raise becomes our own error
         kind, passing = type(error).__name__, bool(getattr(error, "retryable", False))
+        code = _OAUTH_CODE.match(str(error.args[0])) if kind == "RefreshError" and error.args else None
         late = kind == "RefreshError" and "iat and exp" in str(error)
     if kind == "DefaultCredentialsError":
         failure = StorageConfigurationError(
@@ -191,6 +197,7 @@ def _careful(work: Callable[[], T]) -> T:
         failure = StorageAuthenticationError(
             f"signing in to Google failed ({kind}); try `gcloud auth application-default "
             "print-access-token` in the same environment",
+            provider_code=None if code is None else code[0],
             retryable=passing or kind == "TransportError",
         )
     raise failure
@@ -235,7 +242,7 @@ def _read(identity: Identity) -> Mapping[str, Any]:
             f"the file of Google's credentials cannot be read ({reason}); check `credentials_file`",
             code=ErrorCode.NO_CREDENTIALS,
         ) from None
-    except ValueError:
+    except (ValueError, RecursionError):
         said = None
     told = cast("dict[str, Any]", said) if isinstance(said, dict) else {}
     if isinstance(told.get("type"), str):
@@ -250,6 +257,20 @@ def _read(identity: Identity) -> Mapping[str, Any]:
 
 def _told(info: Mapping[str, Any]) -> Any:
     """Credentials of the kind that the JSON names."""
+    try:
+        return _loaded(info)
+    except StorageError:
+        raise
+    except Exception as error:  # noqa: BLE001 - whatever google-auth raises for an invalid key
+        kind = type(error).__name__
+    del info  # So that no traceback has it.
+    raise StorageConfigurationError(
+        f"Google's credentials are damaged, or lack something that their type needs ({kind}); get them again",
+        code=ErrorCode.NO_CREDENTIALS,
+    )
+
+
+def _loaded(info: Mapping[str, Any]) -> Any:
     if info["type"] == "service_account":
         kind = _module("google.oauth2.service_account").Credentials
         return kind.from_service_account_info(info, scopes=[SCOPE])

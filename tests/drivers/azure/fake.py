@@ -453,7 +453,8 @@ class FakeAzure:
         every = "versions" in query.get("include", "")
         items: dict[tuple[str, str], str] = {}
         kept = self.kept if "deleted" in query.get("include", "") else {}
-        for name in sorted({*self.blobs, *kept}):
+        begun = {*self.blocks} - {*self.blobs} if "uncommittedblobs" in query.get("include", "") else set()
+        for name in sorted({*self.blobs, *kept, *begun}):
             if not name.startswith(prefix):
                 continue
             cut, found, _ = name[len(prefix) :].partition(delimiter) if delimiter else ("", "", "")
@@ -461,6 +462,9 @@ class FakeAzure:
                 shared = prefix + cut + found
                 items[shared, ""] = f"<BlobPrefix><Name>{escape(shared)}</Name></BlobPrefix>"
                 continue
+            if name in begun:
+                nothing = "<Properties><Content-Length>0</Content-Length></Properties>"
+                items[name, ""] = f"<Blob><Name>{escape(name)}</Name>{nothing}</Blob>"
             for blob in self.blobs.get(name, ()):
                 if every or blob.current:
                     items[name, blob.version_id] = self._listed(name, blob)

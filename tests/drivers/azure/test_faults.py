@@ -1,6 +1,7 @@
 """What Azure's answers, lost ones and damaged ones too, lead to."""
 
 import asyncio
+from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from email.utils import format_datetime
 from hashlib import sha256
@@ -19,6 +20,7 @@ from credstore.errors import (
     StorageConfigurationError,
     StorageConflictError,
     StorageConnectionError,
+    StorageError,
     StorageIntegrityError,
     StorageInvalidKeyError,
     StorageObjectNotFoundError,
@@ -30,8 +32,10 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.model import Retention
-from credstore.testing.harness import Stream, request
-from credstore.testing.scripted import ScriptedAnswer
+from credstore.testing.harness import Harness, Stream, request
+from credstore.testing.isolation import swept
+from credstore.testing.scripted import ScriptedAnswer, SentRequest
+from credstore.wire.tokens import Token, TokenSource
 from credstore.wire.transport import WireError
 from tests.drivers.azure.fake import LOST, FakeAzure, once, refusal
 
@@ -291,6 +295,105 @@ def test_a_batch_is_signed_again_after_the_clock_was_corrected():
         fake.serve = lambda sent: skewed(2)(sent, served) or served(sent)
         outcomes = await driver.delete_many(["a", "b", "c"])
         assert {key: each.existed for key, each in outcomes.items()} == {"a": True, "b": True, "c": False}
+
+    run(check)
+
+
+@pytest.mark.parametrize(
+    ("status", "code", "detail", "kind"),
+    [
+        (
+            403,
+            "AuthenticationFailed",
+            "Signature not valid in the specified time frame",
+            "CREDENTIALS_EXPIRED",
+        ),
+        (403, "AuthenticationFailed", "", "AUTHENTICATION_FAILED"),
+        (403, "AuthorizationPermissionMismatch", "", "ACCESS_DENIED"),
+        (404, "ContainerNotFound", "", "BUCKET_NOT_FOUND"),
+        (409, "BlobUsesCustomerSpecifiedEncryption", "", "CUSTOMER_KEY"),
+    ],
+)
+def test_a_refusal_of_a_head_that_lost_its_code_on_the_way_still_says_why(status, code, detail, kind):
+    def fault(sent, _serve):
+        found = refusal(status, code, detail)
+        if sent.method != "HEAD":
+            return found
+        kept = {name: value for name, value in found.headers.items() if name != "x-ms-error-code"}
+        return ScriptedAnswer(status, b"", kept)
+
+    async def check(fake, driver):
+        fake.faults.append(fault)
+        with pytest.raises(StorageError) as raised:
+            await driver.head("key")
+        assert (raised.value.code, raised.value.provider_code) == (kind, code)
+
+    run(check, max_retries=0)
+
+
+class Renewable(TokenSource):
+    """A token that has expired, and what it is renewed to."""
+
+    def __init__(self, *tokens):
+        self.tokens = list(tokens)
+        self.ends = datetime.now(UTC) + timedelta(hours=1)
+
+    async def get(self):
+        return Token(Secret(self.tokens[0]), self.ends)
+
+    async def refresh(self):
+        self.tokens[:-1] = self.tokens[1:-1]
+        return await self.get()
+
+    async def aclose(self):
+        """Hold nothing."""
+
+
+@pytest.mark.parametrize("outer", [True, False])
+@pytest.mark.parametrize("lasts", [True, False])
+def test_a_batch_whose_parts_have_an_expired_token_is_sent_again(outer, lasts):
+    """The parts have tokens of their own, which the exchange cannot replace when it renews that of the whole."""
+
+    def fault(sent, _serve):
+        if lasts and sent.headers["authorization"] == "Bearer token":
+            return None
+        return refusal(401, "InvalidAuthenticationInfo", "Lifetime validation failed. The token is expired.")
+
+    async def check(fake, driver):
+        fake.put("a", b"1")
+        served = fake.serve
+
+        def serve(sent):
+            if "comp=batch" not in sent.url:
+                return fault(sent, served) or served(sent)
+            accepted = {**sent.headers, "authorization": "Bearer token"}
+            return served(SentRequest(sent.method, sent.url, accepted, sent.body))
+
+        fake.serve = serve
+        if outer:
+            fake.faults.append(fault)
+        if outer and not lasts:
+            with pytest.raises(StorageAuthenticationError):
+                await driver.delete_many(["a", "b"])
+            return
+        found = await driver.delete_many(["a", "b"])
+        if lasts:
+            assert {key: each.existed for key, each in found.items()} == {"a": True, "b": False}
+        else:
+            assert {each.code for each in found.values()} == {"CREDENTIALS_EXPIRED"}
+        assert len([sent for sent in fake.sent if "comp=batch" in sent.url]) == (3 if outer else 2)
+
+    run(check, tokens=Renewable("old", "token"), auth_mode="login")
+
+
+def test_a_batch_with_an_expired_key_signature_is_not_sent_twice():
+    async def check(fake, driver):
+        served = fake.serve
+        late = refusal(403, "AuthenticationFailed", "Signature not valid in the specified time frame")
+        fake.serve = lambda sent: served(sent) if "comp=batch" in sent.url else late
+        found = await driver.delete_many(["a", "b"])
+        assert {each.code for each in found.values()} == {"CREDENTIALS_EXPIRED"}
+        assert len(fake.sent) == 1
 
     run(check)
 
@@ -720,6 +823,60 @@ def test_an_object_that_is_being_copied_is_not_read():
     run(check)
 
 
+@pytest.mark.parametrize("page", [1, 1000])
+def test_blocks_that_were_given_up_can_be_dropped(page):
+    async def check(fake, driver):
+        fake.page = page
+        fake.put("a/empty", b"")
+        fake.put("a/whole", b"data")
+        for key in ("a/one", "a/two", "b/other"):
+            fake.blocks[key] = {"AAAA": b"data"}
+        found = [each.key async for each in driver.list_uploads("a/")]
+        assert found == ["a/one", "a/two"]
+        for key in found:
+            await driver.abort_upload(key)
+        assert (set(fake.blobs), set(fake.blocks)) == ({"a/empty", "a/whole"}, {"b/other"})
+        await driver.abort_upload("a/whole")  # Was stored in the meantime.
+        assert fake.now("a/whole").data == b"data"
+
+    run(check, **SMALL)
+
+
+def test_what_another_writer_stores_while_blocks_are_dropped_stays():
+    async def check(fake, driver):
+        fake.blocks["key"] = {"AAAA": b"data"}
+
+        def overtaken(sent, serve):
+            if sent.method != "DELETE":
+                return None
+            fake.put("key", b"theirs")
+            return serve(sent)
+
+        fake.faults.append(overtaken)
+        with pytest.raises(StoragePreconditionFailedError):
+            await driver.abort_upload("key")
+        assert fake.now("key").data == b"theirs"
+
+    run(check, **SMALL)
+
+
+@pytest.mark.parametrize("how", [None, asyncio.CancelledError()])
+def test_a_check_leaves_no_blocks_either_however_it_ends(how):
+    """As a live check after Ctrl-C."""
+    fake = FakeAzure()
+
+    async def main():
+        harness = Harness(open=lambda: fake.driver(**SMALL))
+        async with swept(harness, "below/"):
+            fake.blocks["below/key"] = {"AAAA": b"data"}
+            if how is not None:
+                raise how
+
+    with suppress(asyncio.CancelledError):
+        asyncio.run(main())
+    assert (fake.blobs, fake.blocks) == ({}, {})
+
+
 def test_a_commit_without_its_blocks_is_not_repeated_as_it_is():
     async def check(fake, driver):
         def drop(sent, serve):
@@ -739,6 +896,10 @@ def test_only_a_server_that_lacks_a_request_is_asked_for_another():
         fake.put("source", b"data")
         source = await driver.head("source")
         fake.faults.append(once(refusal(400, "UnsupportedHeader"), on="PUT"))
+        with pytest.raises(StorageUnsupportedError):
+            await copied(driver, source, "copy")
+        assert not driver._container.lacks_from_url
+        fake.faults.append(once(ScriptedAnswer(501, b"<html>", {"content-type": "text/html"}), on="PUT"))
         with pytest.raises(StorageUnsupportedError):
             await copied(driver, source, "copy")
         assert not driver._container.lacks_from_url

@@ -205,10 +205,10 @@ class FakeGcs:
         told = request.headers.get("authorization")
         if told is None:
             raise Refused(401, "required", "Anonymous caller does not have storage.objects.get access.")
+        if path == "/batch/storage/v1":
+            return self._batch(request)  # Each part is refused for itself, as Google's own clients expect.
         if told != f"Bearer {self.token}":
             raise Refused(401, "authError", "Invalid Credentials")
-        if path == "/batch/storage/v1":
-            return self._batch(request)
         if not self.exists:
             raise Refused(404, "notFound", "The specified bucket does not exist.")
         if path.startswith("/upload/storage/v1"):
@@ -572,7 +572,11 @@ def _error(refused: Refused) -> bytes:
 
 def _xml_error(refused: Refused) -> bytes:
     bucket = "bucket" in refused.message and "No such object" not in refused.message
-    codes = {401: "ExpiredToken", 404: "NoSuchBucket" if bucket else "NoSuchKey", 412: "PreconditionFailed"}
+    codes = {
+        401: "AuthenticationRequired",
+        404: "NoSuchBucket" if bucket else "NoSuchKey",
+        412: "PreconditionFailed",
+    }
     code = codes.get(refused.status, refused.reason)
     return f"<?xml version='1.0' encoding='UTF-8'?><Error><Code>{code}</Code><Message>no</Message></Error>".encode()
 

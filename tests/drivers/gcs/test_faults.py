@@ -739,6 +739,106 @@ def test_an_expired_token_is_renewed_once_and_the_request_sent_again():
     assert (error.code, tokens.refreshed) == (ErrorCode.CREDENTIALS_EXPIRED, 1)
 
 
+@pytest.mark.parametrize("lasts", ["token", "older"])
+def test_an_expired_token_is_renewed_for_reads_and_batches_too(lasts):
+    """The XML API refuses it by a code of its own, and a batch part by part."""
+    fake = FakeGcs()
+    for name in ("a", "b", "c"):
+        asyncio.run(fake.driver().put(put_of(name, b"data")))
+    tokens = Tokens("old", lasts)
+    if lasts == "token":
+        assert asyncio.run(read(fake.driver(tokens), "a")) == b"data"
+    else:
+        assert failed(fake.driver(tokens).get("a")).code == ErrorCode.CREDENTIALS_EXPIRED
+    assert tokens.refreshed == 1
+    tokens = Tokens("old", lasts)
+    found = asyncio.run(fake.driver(tokens).delete_many(["a", "b", "none"]))
+    if lasts == "token":
+        assert {key: each.existed for key, each in found.items()} == {"a": True, "b": True, "none": False}
+        assert set(fake.objects) == {"c"}
+    else:
+        assert {each.code for each in found.values()} == {ErrorCode.CREDENTIALS_EXPIRED}
+    assert tokens.refreshed == 1
+
+
+def test_a_batch_whose_token_cannot_be_renewed_says_why_of_each_key():
+    class Ended(Tokens):
+        async def refresh(self):
+            raise StorageAuthenticationError("no way in")
+
+    found = asyncio.run(FakeGcs().driver(Ended("old")).delete_many(["a", "b"]))
+    assert {each.code for each in found.values()} == {ErrorCode.CREDENTIALS_EXPIRED}
+
+
+def test_without_a_token_none_has_expired():
+    fake = FakeGcs()
+    required = b"<?xml version='1.0'?><Error><Code>AuthenticationRequired</Code></Error>"
+    for answer in (
+        ScriptedAnswer(401, required, {}),
+        said(401, "authError"),
+        said(401, "required", "Login Required"),
+    ):
+        fake.faults[:] = [lambda request, serve, answer=answer: answer]
+        fake.sent.clear()
+        error = failed(fake.driver(auth_mode="anonymous").get("key"))
+        assert type(error) is StorageAuthenticationError
+        assert "the request had no credentials" in error.message
+        assert len(fake.sent) == 1
+    fake.faults.clear()
+    fake.sent.clear()
+    fake.token = "another"
+    found = asyncio.run(fake.driver(auth_mode="anonymous").delete_many(["a", "b"]))
+    assert {"the request had no credentials" in each.message for each in found.values()} == {True}
+    assert len(fake.sent) == 1
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-guploader-uploadid": "ABC"}])
+def test_an_error_is_read_behind_the_mark_of_its_encoding(headers):
+    fake = FakeGcs()
+    body = b"\xef\xbb\xbf" + said(401, "authError").body
+    fake.faults.append(lambda request, serve: ScriptedAnswer(401, body, headers))
+    assert failed(fake.driver().head("key")).code == ErrorCode.CREDENTIALS_EXPIRED
+
+
+@pytest.mark.parametrize("status", [200, 400, 404])
+@pytest.mark.parametrize("start", [b'{"a":', b"[", b'{"error":{"errors":['])
+def test_a_document_that_is_nested_deeply_is_only_refused(status, start):
+    fake = FakeGcs()
+    asyncio.run(fake.driver().put(put_of("key", b"data")))
+    body = start * 20_000
+    told = {"x-guploader-uploadid": "ABC", "content-length": str(len(body))}
+    fake.faults.append(lambda request, serve: ScriptedAnswer(status, body, told))
+    driver = fake.driver(max_retries=0)
+    for act in (driver.head("key"), driver.list(), driver.put(put_of("key", b"1")), copied(driver)):
+        assert failed(act).code != ErrorCode.UNFORESEEN
+
+
+@pytest.mark.parametrize("cursor", ["", "[", "[" * 20_000, "1", "[1]", "{}", '["a", "b"]'])
+def test_a_cursor_of_anything_else_is_refused(cursor):
+    error = failed(FakeGcs(versions=True).driver().list_versions(cursor=cursor))
+    assert type(error) is StorageInvalidRequestError
+
+
+@pytest.mark.parametrize("headers", [{}, {"x-guploader-uploadid": "ABC"}])
+def test_nothing_but_an_upload_is_incomplete(headers):
+    """Status 308 means that more has to come only there; elsewhere it says that nothing was done."""
+    fake = FakeGcs(object_retention=True)
+    asyncio.run(fake.driver().put(put_of("key", b"data")))
+    told = {"content-length": "0", "range": "bytes=0-3", **headers}
+    fake.faults.append(lambda request, serve: ScriptedAnswer(308, b"", told))
+    driver = fake.driver(max_retries=0)
+    for act in (
+        driver.head("key"), driver.get("key"), driver.list(), driver.delete("key"), driver.delete_many(["key"]),
+        driver.put(put_of("key", b"1")), driver.ping(), driver.list_versions("key"),
+    ):  # fmt: skip
+        error = failed(act)
+        assert (type(error), error.code, error.bucket) == (
+            StorageConfigurationError,
+            ErrorCode.NOT_S3,
+            "proofs",
+        )
+
+
 @pytest.mark.parametrize("key", [".", "..", ".well-known/acme-challenge/x"])
 def test_a_key_that_google_keeps_for_itself_is_refused_before_anything_is_sent(key):
     fake = FakeGcs()

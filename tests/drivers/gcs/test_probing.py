@@ -7,7 +7,7 @@ import pytest
 from credstore.driver.values import BytesBody, Precondition, PutRequest
 from credstore.drivers.gcs.driver import GcsDriver
 from credstore.errors import ErrorCode, StorageConnectionError, StorageError, StorageUnsupportedError
-from credstore.testing.scripted import ScriptedTransport, SentRequest
+from credstore.testing.scripted import ScriptedAnswer, ScriptedTransport, SentRequest
 from tests.drivers.gcs.fake import LOST, FakeGcs, Tokens
 
 ELSEWHERE = {"endpoint": "http://127.0.0.1:9", "max_retries": 0}
@@ -68,6 +68,23 @@ def test_nothing_is_left_where_what_was_answered_is_not_googles():
     with pytest.raises(StorageError):
         asyncio.run(create(fake.driver(**ELSEWHERE)))
     assert fake.objects == {}
+
+
+@pytest.mark.parametrize("status", [200, 204, 308])
+@pytest.mark.parametrize("body", [b"<html>sign in</html>", b"", b"{}"])
+def test_what_is_not_google_has_not_ignored_a_condition(status, body):
+    """A login page that is there for a moment takes nothing away from the store for good."""
+    fake = FakeGcs()
+    page = ScriptedAnswer(status, body, {"content-length": str(len(body))})
+    fake.faults.append(lambda request, serve: page if is_probe(request) else None)
+    driver = fake.driver(**ELSEWHERE)
+    with pytest.raises(StorageError) as caught:
+        asyncio.run(create(driver))
+    assert (caught.value.code, caught.value.applied) == (ErrorCode.NOT_S3, "no")
+    fake.faults.clear()
+    assert driver.capabilities.conditional_create
+    asyncio.run(create(driver))
+    assert fake.objects.keys() == {"key"}
 
 
 @pytest.mark.parametrize("during", ["write", "removal"])
