@@ -55,8 +55,8 @@ class LogClient:
         Raises:
             LogForkError: It is smaller than that, or does not continue it; both notes are in the error, and
                 on the disk.
-            CheckpointError: There is none, it is not signed by a log that counts, or another log of the policy
-                was read here before.
+            CheckpointError: There is none, it is not signed by a log that counts, or another log of the
+                policy was read here before.
             WitnessQuorumError: Too few witnesses have cosigned it.
             LogTileError: Tiles that show the consistency are missing or wrong.
             StorageError: The fetch function failed.

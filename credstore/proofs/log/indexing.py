@@ -172,8 +172,8 @@ class LogIndex:
         inner: dict[Run, list[Run]] = {}
         for run, other in enclosing(runs, final).items():
             inner.setdefault(other, []).append(run)
-        for run, parts in inner.items():
-            parts = sorted(parts, key=lambda each: each.start - each.end)[:_MOST_BESIDE]  # The largest first.
+        for run, there in reversed(inner.items()):  # What is in the smallest first, before that is removed.
+            parts = sorted(there, key=lambda each: each.start - each.end)[:_MOST_BESIDE]
             if await self._has_all(run, parts):
                 await self._objects.remove([part.path for part in parts])
 
