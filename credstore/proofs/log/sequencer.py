@@ -114,8 +114,6 @@ class LogSequencer:
             raise StorageConfigurationError(
                 f"a batch has 1 to {4 * MAX_BATCH} entries, and waits 0 s or more"
             )
-        if prefix and not prefix.endswith("/"):
-            raise StorageConfigurationError("the prefix of a log ends with a slash")
         self._objects = LogObjects(provider, prefix)
         self._objects.check()
         self.origin = signer.key.name

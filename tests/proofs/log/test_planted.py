@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from credstore.errors import StorageConfigurationError
 from credstore.proofs import CheckpointError, IssueRequest, LogTileError
 from credstore.proofs.format.dsse import encode_envelope
 from credstore.proofs.log import LogClient, LogObjects, check_index, export_log, index_runs
@@ -13,6 +14,7 @@ from credstore.proofs.log.index_runs import ROW, Run, cover, enclosing, sound, s
 from credstore.proofs.log.note import LocalNoteSigner
 from credstore.proofs.log.policy import LogPolicy, PolicyLog
 from credstore.proofs.log.sequencer import LARGEST_SUBMISSION
+from credstore.proofs.log.serving import LogFiles
 from credstore.proofs.log.staging import open_staging
 from credstore.proofs.log.tiles import Edge, Tile, parse_path
 from tests.proofs.log.logs import PREFIX, Shop
@@ -121,6 +123,15 @@ def test_runs_with_more_rows_than_their_entries_can_have_do_not_count():
     assert sound([inner, outer]) == [outer]
     assert sound([replace(inner, size=32 * ROW), outer]) == [replace(inner, size=32 * ROW), outer]
     assert enclosing([inner, outer], [outer]) == {inner: outer}
+
+
+@pytest.mark.parametrize("what", [LogObjects, LogFiles])
+def test_a_prefix_that_would_run_into_the_names_is_refused_by_readers_as_well(what):
+    provider = Shop().provider()
+    with pytest.raises(StorageConfigurationError, match="ends with a slash"):
+        what(provider, "other")
+    assert what(provider, "other/")
+    assert what(provider, "")
 
 
 def test_a_path_has_no_more_groups_than_a_log_can_need():
