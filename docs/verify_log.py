@@ -238,5 +238,5 @@ def run(verb, *words):
 if __name__ == "__main__":
     try:
         print(json.dumps(run(*(sys.argv[1:] or [""]))))
-    except (Refused, OSError, OverflowError) as error:
+    except (Refused, OSError, OverflowError, ValueError) as error:
         sys.exit(f"refused: {error}")

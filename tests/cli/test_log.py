@@ -83,7 +83,7 @@ def test_a_log_from_its_creation_to_its_proofs(log: CommandLine, root: Path) -> 
     }
     monitored = log("log", "monitor", "--expect", "1.entry", "--json").document
     assert (monitored["size"], monitored["verified"], monitored["problems"]) == (3, 3, [])
-    assert log("log", "monitor", "--start", "2").out == "size 3, 1 entry verified\n"
+    assert log("log", "monitor", "--start", "2").out == f"{ORIGIN}: size 3, 1 entry verified\n"
     assert (root / "log/v1/checkpoint").read_text().startswith(f"{ORIGIN}\n3\n")
 
 

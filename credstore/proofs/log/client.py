@@ -55,7 +55,8 @@ class LogClient:
         Raises:
             LogForkError: It is smaller than that, or does not continue it; both notes are in the error, and
                 on the disk.
-            CheckpointError: There is none, or it is not signed by a log that counts.
+            CheckpointError: There is none, it is not signed by a log that counts, or another log of the
+                policy was read here before.
             WitnessQuorumError: Too few witnesses have cosigned it.
             LogTileError: Tiles that show the consistency are missing or wrong.
             StorageError: The fetch function failed.
@@ -67,12 +68,12 @@ class LogClient:
             raise CheckpointError("there is no checkpoint here", key=CHECKPOINT)
         found = self.policy.verify(data, what=CHECKPOINT)
         new = found.signed.checkpoint
+        self._check_same(found.signed, here)
         tiles = LogTiles(self._fetch, new.size, new.root)
         kept = known.get(new.origin)
         seen = {each.checkpoint: each for each in (kept, here) if each is not None}
-        for state, each in seen.items():
-            if state.origin == new.origin:
-                await self._check_continues(each, found.signed, tiles)
+        for each in seen.values():
+            await self._check_continues(each, found.signed, tiles)
         if self._memory is not None and (kept is None or kept.checkpoint != new):
             await self._memory.save(new.origin, data)
         await self._take(found.signed, tiles, here)
@@ -93,8 +94,7 @@ class LogClient:
         """Continue from a state, unless another call has gone further meanwhile, which has to continue it."""
         while self._last is not before and self._last is not None and self._tiles is not None:
             before, larger = self._last, self._tiles
-            if found.checkpoint.origin != before.checkpoint.origin:
-                break
+            self._check_same(found, before)
             if found.checkpoint.size > before.checkpoint.size:
                 await self._check_continues(before, found, tiles)
             elif await larger.continues(found.checkpoint.size, found.checkpoint.root):
@@ -109,6 +109,15 @@ class LogClient:
         self._last = found
         if self._tiles is None or (self._tiles.size, self._tiles.root) != (tiles.size, tiles.root):
             self._tiles = tiles
+
+    def _check_same(self, found: SignedCheckpoint, before: SignedCheckpoint | None) -> None:
+        """Refuse another log of the policy where one was read: it cannot continue that."""
+        if before is not None and found.checkpoint.origin != before.checkpoint.origin:
+            raise CheckpointError(
+                f"the log {before.checkpoint.origin!r} was read here, and now {found.checkpoint.origin!r} is "
+                "in its place",
+                key=CHECKPOINT,
+            )
 
     async def _check_continues(
         self, known: SignedCheckpoint, found: SignedCheckpoint, tiles: LogTiles

@@ -121,7 +121,7 @@ def _read(path: Path, most: int) -> bytes | None:
 
 def _write(path: Path, data: bytes) -> None:
     try:
-        if path.is_file() and path.read_bytes() == data:
+        if path.is_file() and path.stat().st_size == len(data) and path.read_bytes() == data:
             return
         path.parent.mkdir(parents=True, exist_ok=True)
         write_file(path, data, replace=True)

@@ -141,9 +141,12 @@ async def _sums(tiles: LogTiles, bounds: set[int], key: bytes) -> dict[int, _Sum
     """The rows of the entries before each bound."""
     found: dict[int, _Sum] = {}
     now, last = _Sum(), max(bounds, default=0)
+    inner: dict[int, list[int]] = {}
+    for at in sorted(bounds):
+        inner.setdefault(at // FULL, []).append(at)
     for bundle in range(-(-last // FULL)):
         entries = list(enumerate(await tiles.entries(bundle), bundle * FULL))
-        cuts = sorted({at for at in bounds if entries[0][0] <= at < entries[0][0] + FULL})
+        cuts = inner.get(bundle, [])
         for start, end in zip([entries[0][0], *cuts], [*cuts, entries[0][0] + FULL], strict=True):
             part = [each for each in entries if start <= each[0] < end]
             now = await in_thread(_added, now, part, key)

@@ -21,6 +21,8 @@ from credstore.proofs.log.entry import read_entry
 INDEX = "index/"
 ROW = 24
 KEY = 16
+PER_ENTRY = 2
+"""Rows that an entry has at most: of its id, and of its asset."""
 BLOCK = 4096
 """Entries of the smallest final run."""
 FACTOR = 16
@@ -55,6 +57,11 @@ class Run:
     def rows(self) -> int:
         """How many rows it has."""
         return self.size // ROW
+
+    @property
+    def is_possible(self) -> bool:
+        """Whether its entries can have as many rows."""
+        return self.size <= PER_ENTRY * ROW * (self.end - self.start)
 
 
 def parse_run(path: str, size: int, block: int = BLOCK) -> Run | None:
@@ -104,15 +111,43 @@ def is_within(run: Run, other: Run) -> bool:
     )
 
 
-def sound(runs: Iterable[Run]) -> list[Run]:
-    """Those that have at least the rows of the runs within them, since merging loses none."""
-    found: list[Run] = []
-    for run in sorted(runs, key=lambda each: each.end - each.start):  # The smaller first.
-        inner = [each for each in found if is_within(each, run)]
-        outermost = [each for each in inner if not any(is_within(each, other) for other in inner)]
-        if run.size >= sum(each.size for each in outermost):
-            found.append(run)
+def enclosing(runs: Iterable[Run], outer: Iterable[Run]) -> dict[Run, Run]:
+    """For each run the smallest of the outer ones that covers more than it does, where there is one.
+
+    Runs overlap only where one is within another, so that one pass over thousands of planted names will do.
+    """
+    candidates = set(outer)
+    found: dict[Run, Run] = {}
+    around: list[Run] = []
+    for run in sorted({*runs, *candidates}, key=_outer_first):
+        while around and not is_within(run, around[-1]):
+            around.pop()
+        if around:
+            found[run] = around[-1]
+        if run in candidates:
+            around.append(run)
     return found
+
+
+def sound(runs: Iterable[Run]) -> list[Run]:
+    """Those that have at least the rows of the runs within them, since merging loses none.
+
+    Runs with more rows than their entries can have were planted, and count for nothing.
+    """
+    possible = [run for run in runs if run.is_possible]
+    parents = enclosing(possible, possible)
+    within_it = dict.fromkeys(possible, 0)
+    found: list[Run] = []
+    for run in sorted(possible, key=_outer_first, reverse=True):  # The inner first.
+        if run.size >= within_it[run]:
+            found.append(run)
+        if run in parents:
+            within_it[parents[run]] += max(run.size, within_it[run])
+    return found
+
+
+def _outer_first(run: Run) -> tuple[int, int]:
+    return run.start, -run.end
 
 
 def key_of_asset(digest: bytes) -> bytes:

@@ -24,8 +24,8 @@ from credstore.proofs.log.index_runs import (
     WHOLE,
     Run,
     cover,
+    enclosing,
     guess,
-    is_within,
     matching,
     merge_parts,
     parse_run,
@@ -43,6 +43,8 @@ _PARTS = 64
 """Parts of one run that are read at most, until its row is found."""
 LARGEST_GAP = 4 * BLOCK
 """Entries that are read from the log where its index lacks them."""
+_MOST_BESIDE = 64
+"""Runs within others that are searched or compared at once: hardly any, unless someone plants them."""
 _TRIES = 4
 MENDING = "credstore log check --repair-index, or check_index(…, repair=True), writes it again"
 MOST_FOUND = 1000
@@ -139,6 +141,9 @@ class LogIndex:
     async def merge(self, size: int) -> int:
         """Merge each 16 final runs into one, as far as they are there; returns how many were made.
 
+        A run that is there already is never written again, and nothing within it is removed unless it has all
+        of these rows: whoever plants one could have others lost otherwise.
+
         Args:
             size: Of the log, verified: runs that end beyond it are left as they are.
 
@@ -146,23 +151,49 @@ class LogIndex:
             StorageError: The store failed; a later call continues.
         """
         made = 0
-        runs_now = sound(within(await self.runs(), size))
-        final = [run for run in runs_now if run.end - run.start >= self._block]
-        await self._objects.remove(
-            [run.path for run in runs_now if any(is_within(run, other) for other in final)]
-        )
+        await self._remove_merged(sound(within(await self.runs(), size)))
         span = self._block
         while span < self._largest:
-            found = sound(within(await self.runs(), size))
-            runs = {run.start: run for run in found if run.end - run.start == span}
+            there = within(await self.runs(), size)
+            made_already = {run.start for run in there if run.end - run.start == span * FACTOR}
+            runs = {run.start: run for run in sound(there) if run.end - run.start == span}
             for start in sorted(runs):
                 group = [runs.get(start + number * span) for number in range(FACTOR)]
-                if start % (span * FACTOR) == 0 and None not in group:
+                if start % (span * FACTOR) == 0 and None not in group and start not in made_already:
                     await self._merge([run for run in group if run is not None])
                     made += 1
             span *= FACTOR
         self.merges += made
         return made
+
+    async def _remove_merged(self, runs: Sequence[Run]) -> None:
+        """Remove the runs within others that have all their rows."""
+        final = [run for run in runs if run.end - run.start >= self._block]
+        inner: dict[Run, list[Run]] = {}
+        for run, other in enclosing(runs, final).items():
+            inner.setdefault(other, []).append(run)
+        for run, there in reversed(inner.items()):  # What is in the smallest first, before that is removed.
+            parts = sorted(there, key=lambda each: each.start - each.end)[:_MOST_BESIDE]
+            if await self._has_all(run, parts):
+                await self._objects.remove([part.path for part in parts])
+
+    async def _has_all(self, run: Run, parts: Sequence[Run]) -> bool:
+        """Whether a run has all rows of others; otherwise some of them are not what they should be."""
+        at, step, rows = 0, WHOLE // ROW, list[bytes]()
+        try:
+            async with aclosing(self._merged(parts)) as merged:
+                async for data in merged:
+                    wanted = await in_thread(split_rows, data)
+                    missing = set(wanted) - set(rows)
+                    while missing and at < run.rows and (not rows or rows[-1] <= wanted[-1]):
+                        rows = await self._read(run, at, min(run.rows, at + step))
+                        at += step
+                        missing.difference_update(rows)
+                    if missing:
+                        return False
+        except LogTileError:  # One is not sorted, or cut short.
+            return False
+        return True
 
     async def _merge(self, runs: Sequence[Run]) -> None:
         target = Run(runs[0].start, runs[-1].end)
@@ -223,7 +254,17 @@ class LogIndex:
         async def search(run: Run) -> list[int]:
             return await self._search(run, key)
 
-        found = [index for part in await map_all(chosen, search, at_once=_AT_ONCE) for index in part]
+        async def glance(run: Run) -> list[int]:
+            with suppress(LogTileError, StorageObjectNotFoundError):  # What covers it is searched anyway.
+                return await self._search(run, key)
+            return []
+
+        # Rows are hints, so that more of them do no harm; whatever covers these may have been planted.
+        beside = [run for run in set(within(runs, tiles.size)) - set(chosen) if run.rows and run.is_possible]
+        beside = sorted(beside, key=lambda each: (each.start - each.end, each.start))[:_MOST_BESIDE]
+        parts = await map_all(chosen, search, at_once=_AT_ONCE)
+        parts += await map_all(beside, glance, at_once=_AT_ONCE)
+        found = [index for part in parts for index in part]
         for start, end in gaps:
             found += matching(sorted(await self._rows_between(tiles, start, end)), key)
         return sorted({index for index in found if index < tiles.size})[:MOST_FOUND]

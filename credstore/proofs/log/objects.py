@@ -64,6 +64,15 @@ class LogObjects:
     provider: StorageProvider
     prefix: str = LOG_PREFIX
 
+    def __post_init__(self) -> None:
+        """Refuse a prefix that would run into the names.
+
+        Raises:
+            StorageConfigurationError: It does not end with a slash.
+        """
+        if self.prefix and not self.prefix.endswith("/"):
+            raise StorageConfigurationError("the prefix of a log ends with a slash")
+
     def check(self) -> None:
         """Refuse a store whose conditions are not proved.
 

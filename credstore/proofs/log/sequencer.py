@@ -114,8 +114,6 @@ class LogSequencer:
             raise StorageConfigurationError(
                 f"a batch has 1 to {4 * MAX_BATCH} entries, and waits 0 s or more"
             )
-        if prefix and not prefix.endswith("/"):
-            raise StorageConfigurationError("the prefix of a log ends with a slash")
         self._objects = LogObjects(provider, prefix)
         self._objects.check()
         self.origin = signer.key.name
@@ -300,12 +298,12 @@ class LogSequencer:
         names: list[str] = []
         refused: list[str] = []
         for name in await self._objects.names(INBOX):
-            data = await self._objects.fetch(name, LARGEST_SUBMISSION)
-            if data is None:
-                continue  # Another sequencer was faster.
             try:
+                data = await self._objects.fetch(name, LARGEST_SUBMISSION)
+                if data is None:
+                    continue  # Another sequencer was faster.
                 self._admitted(data)
-            except ProofError:
+            except ProofError:  # Also where it is too large to be read, or damaged.
                 refused.append(name)
             else:
                 good.append(data)

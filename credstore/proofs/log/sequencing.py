@@ -28,7 +28,14 @@ from credstore.proofs.log.indexing import LogIndex
 from credstore.proofs.log.lock import NO_STAGING, Lock, open_lock, staging_name
 from credstore.proofs.log.memory import LogMemory
 from credstore.proofs.log.merkle import EMPTY_ROOT
-from credstore.proofs.log.note import LARGEST_NOTE, Note, NoteSigner, VerifierKey
+from credstore.proofs.log.note import (
+    LARGEST_NOTE,
+    Note,
+    NoteError,
+    NoteSigner,
+    VerifierKey,
+    read_decimal,
+)
 from credstore.proofs.log.objects import CHECKPOINT, LOCK, STAGING, Found, LogObjects
 from credstore.proofs.log.reading import LogTiles
 from credstore.proofs.log.staging import LARGEST_STAGING, encode_staging, open_staging
@@ -449,7 +456,8 @@ class Sequencing:
         old: list[str] = []
         for path in await self.objects.names(STAGING):
             size, found, _ = path.removeprefix(STAGING).partition("-")
-            if found and size.isdigit() and int(size) <= state.lock.size:
-                old.append(path)
+            with suppress(NoteError):  # Anyone may have left another name there.
+                if found and read_decimal(size) <= state.lock.size:
+                    old.append(path)
         await self.objects.remove(old)
         return len(old)

@@ -22,6 +22,8 @@ from credstore.proofs.log.tiles import (
 )
 
 LARGEST_STAGING = 256 * 1024 * 1024
+_LARGEST_HEAD = 64 * 1024
+"""Of hundreds of lines; a batch has some dozens of tiles."""
 
 
 def encode_staging(tiles: Mapping[str, bytes]) -> bytes:
@@ -56,7 +58,10 @@ def open_staging(data: bytes, edge: Edge, size: int, root_hash: bytes) -> Growth
 
 
 def _read(data: bytes) -> dict[str, bytes]:
-    head, _, body = data.partition(b"\n\n")
+    end = data.find(b"\n\n", 0, _LARGEST_HEAD)
+    if end < 0:
+        raise LogTileError("what is staged cannot be read")
+    head, body = data[:end], data[end + 2 :]
     found: dict[str, bytes] = {}
     at = 0
     for line in head.split(b"\n"):

@@ -178,7 +178,8 @@ def monitor_command(
         for name, why in report.unreachable.items():
             say(f"{printable(name)} was not asked: {printable(why)}")
         if not invocation.quiet:
-            say(f"size {report.checkpoint.size}, {counted(report.verified, 'entry', 'entries')} verified")
+            origin, size = printable(report.checkpoint.origin), report.checkpoint.size
+            say(f"{origin}: size {size}, {counted(report.verified, 'entry', 'entries')} verified")
     if not (report.compared or report.problems or invocation.quiet):
         note(
             "credstore: the log was compared with nothing, so that a fork or a step back would not be seen; "
