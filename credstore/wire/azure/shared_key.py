@@ -10,7 +10,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import hmac
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from functools import lru_cache
 
 _SIGNED = (
@@ -26,6 +26,8 @@ _SIGNED = (
     "if-unmodified-since",
     "range",
 )
+_NOTHING = ("",) * len(_SIGNED)
+_LENGTH = _SIGNED.index("content-length")
 _ORDER = str.maketrans({"-": None, "_": "!"})
 
 
@@ -48,16 +50,18 @@ def string_to_sign(
         headers: All that are sent, by lower-case name, with `x-ms-date`.
         length: Bytes of the body.
     """
-    said = [headers.get(name, "") if name != "content-length" else str(length or "") for name in _SIGNED]
-    canonical = "".join([f"{name}:{headers[name]}\n" for name in _ordered(headers)])
+    said = [*map(headers.get, _SIGNED, _NOTHING)]
+    said[_LENGTH] = str(length or "")
+    canonical = "".join([f"{name}:{headers[name]}\n" for name in _ordered(tuple(headers))])
     resource = f"/{account}{path}" + "".join([f"\n{name}:{value}" for name, value in sorted(query)])
     return "\n".join([method, *said]) + f"\n{canonical}{resource}"
 
 
-def _ordered(names: Iterable[str]) -> list[str]:
+@lru_cache(maxsize=256)
+def _ordered(names: tuple[str, ...]) -> tuple[str, ...]:
     """The `x-ms-` names in the order of the service."""
     ours = [name for name in names if name.startswith("x-ms-")]
-    return sorted(ours, key=_place)
+    return tuple(sorted(ours, key=_place))
 
 
 @lru_cache(maxsize=1024)
