@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import AsyncIterable, Callable, Iterable, Iterator, Mapping
-from dataclasses import KW_ONLY, dataclass, field
+from dataclasses import KW_ONLY, dataclass, field, fields
 from datetime import datetime
 from enum import Enum
 from os import PathLike
@@ -269,7 +269,23 @@ class StoreOptions(LockOptions, total=False):
     driver_options: Mapping[str, object]
 
 
-@dataclass(frozen=True, kw_only=True)
+def _brief(value: StorageResult | StorageItem) -> str:
+    """Only what it says: without what is empty or as always, digests in hex, times as in ISO 8601."""
+    said: list[str] = []
+    for each in fields(value):
+        found: object = getattr(value, each.name)
+        alone = isinstance(value, StorageResult) and found in (value.provider, (value.provider,))
+        if found is None or found in (each.default, (), {}) or (alone and each.name != "provider"):
+            continue
+        if isinstance(found, bytes):
+            found = found.hex()
+        elif isinstance(found, datetime):
+            found = found.isoformat()
+        said.append(f"{each.name}={found!r}")
+    return f"{type(value).__name__}({', '.join(said)})"
+
+
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StorageResult:
     """What `store`, `copy` and `move` report about the object as it is now.
 
@@ -315,6 +331,9 @@ class StorageResult:
     replicas: tuple[str, ...] = ()
     proved: bool = False
 
+    def __repr__(self) -> str:
+        return _brief(self)
+
 
 def strong_etag(etag: str | None) -> str | None:
     """An entity tag that names one version exactly, or None for a weak one, which conditions do not take.
@@ -327,7 +346,7 @@ def strong_etag(etag: str | None) -> str | None:
     return None if etag is not None and etag.startswith('W/"') else etag
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True, repr=False)
 class StorageItem:
     """One object as `get_metadata` or a listing sees it; a listing leaves the starred ones None.
 
@@ -378,6 +397,9 @@ class StorageItem:
     version_id: str | None = None
     served_by: str = ""
     degraded: bool = False
+
+    def __repr__(self) -> str:
+        return _brief(self)
 
     @classmethod
     def listed(

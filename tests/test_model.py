@@ -1,14 +1,17 @@
 """Values users see: secrets that do not show, keys of the right size."""
 
+import asyncio
 import copy
+import hashlib
 import json
 import logging
 import pickle
+from dataclasses import replace
 from datetime import UTC, datetime
 
 import pytest
 
-from credstore import CustomerKey, Secret, SignedUrl, StorageInvalidRequestError
+from credstore import CustomerKey, MemoryStorageProvider, Secret, SignedUrl, StorageInvalidRequestError
 
 CANARY = "canary-secret"
 URL = f"https://cdn.example.com/key?X-Amz-Signature={CANARY}"
@@ -51,3 +54,40 @@ def test_a_customer_key_has_32_bytes_and_does_not_show():
             CustomerKey(bytes(size))
     with pytest.raises(TypeError):
         pickle.dumps(CustomerKey(bytes(32)))
+
+
+def test_results_print_what_they_say_and_nothing_else():
+    async def main():
+        async with MemoryStorageProvider() as store:
+            return await store.store("k", b"x"), await store.get_metadata("k")
+
+    result, item = asyncio.run(main())
+    digest = hashlib.sha256(b"x").hexdigest()
+    assert repr(result) == (
+        f"StorageResult(key='k', url='memory://memory/k', etag='{result.etag}', size=1, "
+        f"timestamp='{result.timestamp.isoformat()}', provider='memory', plain_size=1, digest='{digest}', "
+        "content_type='application/json')"
+    )
+    assert f"digest='{digest}'" in repr(item)
+    assert "None" not in repr(item)
+    elsewhere = replace(result, served_by="b", replicas=("a", "b"), degraded=True, size=0)
+    assert "size=0" in repr(elsewhere)
+    assert "served_by='b', degraded=True, replicas=('a', 'b'))" in repr(elsewhere)
+
+
+@pytest.mark.parametrize("use", ["read", "length", "await", "iterate", "_private", "other"])
+def test_what_open_returns_says_how_it_is_entered(use):
+    async def main():
+        async with MemoryStorageProvider() as store:
+            opening = store.open("k")
+            if use == "await":
+                await opening
+            elif use == "iterate":
+                async for _ in opening:
+                    pass
+            else:
+                getattr(opening, use)
+
+    with pytest.raises((AttributeError, StorageInvalidRequestError)) as caught:
+        asyncio.run(main())
+    assert ("async with store.open(key) as reader" in str(caught.value)) is (use not in {"_private", "other"})

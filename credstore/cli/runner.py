@@ -22,6 +22,8 @@ if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
 
 T = TypeVar("T")
+LOG = "CREDSTORE_LOG"
+_LEVELS = ("debug", "info", "warning", "error")
 SHORT = 0.25
 """Seconds that a command runs before it looks for garbage, of which loading makes none; see `__main__`."""
 
@@ -165,8 +167,36 @@ def _factory(invocation: Invocation) -> StorageFactory:
         # Here, since it loads every driver and the wire, which `--help` does without.
         from credstore.factory import StorageFactory
 
-        invocation.factory = StorageFactory(observers=[tell] if invocation.verbose else ())
+        invocation.factory = StorageFactory(observers=_observers(invocation))
     return invocation.factory
+
+
+def _observers(invocation: Invocation) -> list[Callable[[Event], None]]:
+    """Who learns of each call: `--verbose`, and the log where `CREDSTORE_LOG` says how much goes into it.
+
+    Raises:
+        StorageConfigurationError: It says something else than a level.
+    """
+    found: list[Callable[[Event], None]] = [tell] if invocation.verbose else []
+    level = os.environ.get(LOG, "")
+    if level:
+        import logging
+        import time
+
+        from credstore.errors import StorageConfigurationError
+        from credstore.observe import LoggingObserver
+
+        if level.lower() not in _LEVELS:
+            raise StorageConfigurationError(f"{LOG} is one of {', '.join(_LEVELS)}, not {level!r}")
+        form = logging.Formatter("%(asctime)s.%(msecs)03dZ %(levelname)s %(message)s", "%Y-%m-%dT%H:%M:%S")
+        form.converter = time.gmtime
+        handler = logging.StreamHandler()
+        handler.setFormatter(form)
+        logger = logging.getLogger("credstore")
+        logger.handlers[:] = [handler]  # Of a command line before in this process, there is one already.
+        logger.setLevel(level.upper())
+        found.append(LoggingObserver(level=logging.INFO))
+    return found
 
 
 def tell(event: Event) -> None:

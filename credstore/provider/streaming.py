@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from types import TracebackType
+from typing import TYPE_CHECKING, NoReturn
 
 from credstore.driver.pinning import get_same
 from credstore.driver.reader import ObjectReader
@@ -24,6 +25,8 @@ from credstore.provider.encryption import (
 )
 from credstore.provider.read import Reading, Wanted, decoded_reader, item_of
 from credstore.provider.validation import check_flag, check_progress
+
+_ENTERED = "; enter it: `async with store.open(key) as reader: data = await reader.read()`"
 
 
 class Opening:
@@ -46,6 +49,21 @@ class Opening:
         self._told = progress
         self._progress = None if progress is None else call.watching(progress)
         self._reader: ObjectReader[StorageItem] | None = None
+
+    if not TYPE_CHECKING:  # Where types are checked, it is known anyway that there are none of these.
+
+        def __getattr__(self, name: str) -> NoReturn:
+            """Say how a reader is got at, if one of its attributes is looked for here."""
+            how = "" if name.startswith("_") or not hasattr(ObjectReader, name) else _ENTERED
+            raise AttributeError(f"an Opening has no {name!r}{how}")
+
+        def __await__(self) -> NoReturn:
+            """Say how it is used."""
+            raise StorageInvalidRequestError(f"what open() returns is not awaited{_ENTERED}")
+
+        def __aiter__(self) -> NoReturn:
+            """Say how it is used."""
+            raise StorageInvalidRequestError(f"what open() returns is not the reader{_ENTERED}")
 
     async def __aenter__(self) -> ObjectReader[StorageItem]:
         """Open the object.

@@ -1,6 +1,8 @@
 """Wrong input and failures: the exit code, one line or one document, never a traceback."""
 
+import logging
 import os
+import re
 from pathlib import Path
 
 import pytest
@@ -192,6 +194,32 @@ def test_verbose_errors_tell_all_facts(cli: CommandLine) -> None:
     assert call.startswith("get_metadata a  ")
     assert call.endswith(" ms")
     assert "get_metadata of 'a' at local" in error
+
+
+@pytest.mark.parametrize(
+    ("level", "lines"),
+    [("info", ["INFO credstore.store local 'a' ok", "WARNING credstore.store local 'a' ALREADY_EXISTS"]),
+     ("WARNING", ["WARNING credstore.store local 'a' ALREADY_EXISTS"]), ("error", [])],
+)  # fmt: skip
+def test_a_variable_turns_on_the_log(
+    cli: CommandLine, monkeypatch: pytest.MonkeyPatch, level: str, lines: list[str]
+) -> None:
+    Path("file").write_text("x")
+    logger = logging.getLogger("credstore")
+    monkeypatch.setattr(logger, "handlers", [])
+    monkeypatch.setattr(logger, "level", logger.level)
+    monkeypatch.setenv("CREDSTORE_LOG", level)
+    put = ("put", "file", "a", "--if-absent")
+    said = cli(*put).err + cli(*put, code=5).err
+    logged = [line for line in said.splitlines() if not line.startswith("credstore:")]
+    assert len(logged) == len(lines)
+    for line, expected in zip(logged, lines, strict=True):
+        assert re.fullmatch(rf"20\S+T\S+Z {re.escape(expected)}.* [0-9.]+ ms", line)
+
+
+def test_a_level_that_is_none_is_refused(cli: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CREDSTORE_LOG", "loud")
+    assert "CREDSTORE_LOG is one of debug, info, warning, error, not 'loud'" in cli("ls", code=8).err
 
 
 def test_an_unforeseen_error_tells_its_place_but_not_its_text(
