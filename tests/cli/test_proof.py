@@ -305,6 +305,25 @@ def test_verify_for_people_and_programs(proof: CommandLine) -> None:
     assert proof("proof", "verify", "x.proof.json", "--quiet").out == ""
 
 
+def test_verify_asks_the_store_or_minds_the_age(proof: CommandLine) -> None:
+    proof_id = export(proof)
+    verify = ("proof", "verify", "x.proof.json")
+    assert "revocations after" in proof(*verify, "--max-age", "1h").out
+    told = proof(*verify, "--online").out
+    assert "no revocation in the store" in told
+    assert "revocations after" not in told
+    assert proof("--json", *verify, "--online").document["online"]["source"] == "store"
+    assert proof("--json", *verify).document["online"] is None
+    proof("proof", "revoke", proof_id)
+    proof(*verify)  # The bundle is older.
+    assert "revoked" in proof(*verify, "--online", code=25).err
+    assert "--max-age permits less" in proof(*verify, "--max-age", "0.001s", code=26).err
+    proof(*verify, "--max-age", "0.001s", "--online", code=25)
+    assert "is missing" in proof("--store", "file:elsewhere", *verify, "--online", code=8).err
+    assert not Path("elsewhere").exists()  # Who only reads makes none.
+    proof(*verify, "--max-age", "soon", code=2)
+
+
 def test_verify_with_a_timestamp(proof: CommandLine, monkeypatch: pytest.MonkeyPatch) -> None:
     vector = json.loads((ROOT / "tests/proofs/vectors/timestamps.json").read_text())["good"]
     response = base64.b64decode(vector["response"])

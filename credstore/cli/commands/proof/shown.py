@@ -75,7 +75,9 @@ def with_proofs(
         )
 
     async def work() -> T:
-        async with open_store(invocation) as provider, AsyncExitStack() as stack:
+        # Whoever does not sign has nothing to put into a store that is not there.
+        opened = open_store(invocation, reading=key_file is None)
+        async with opened as provider, AsyncExitStack() as stack:
             known = None if log is None else await log.open(stack, provider, trust)
             async with ProofStore(
                 provider,
