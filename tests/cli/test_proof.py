@@ -416,6 +416,7 @@ def _private(proof: CommandLine, *arguments: str) -> str:
 
 
 def test_unknown_ids(proof: CommandLine) -> None:
+    proof.root.mkdir()
     for verb in ("get", "export", "revoke", "link"):
         assert UNKNOWN in proof("proof", verb, UNKNOWN, code=3).err
         assert proof("proof", verb, "../keys", code=2).out == ""
