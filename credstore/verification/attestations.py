@@ -28,7 +28,7 @@ from credstore.proofs.format.errors import (
     ProofUntrustedKeyError,
 )
 from credstore.proofs.format.record import AssetDigest
-from credstore.verification.evidence import Evidence, State
+from credstore.verification.evidence import Evidence, State, clock_of
 from credstore.verification.policy import VerificationPolicy
 
 LARGEST = 4 * 1024 * 1024
@@ -101,9 +101,7 @@ def _own(data: bytes, place: str, digest: AssetDigest, policy: VerificationPolic
         who=proof.record.issuer,
         what=("a proof of credstore",),
         when=proof.time,
-        clock={"issuer": "its issuer", "rfc3161": "a timestamping authority"}.get(
-            proof.time_source, "witnesses of a log"
-        ),
+        clock=clock_of(proof.time_source),
         details={"proof_id": proof.record.proof_id, "media_type": proof.record.media_type},
     )
 

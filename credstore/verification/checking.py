@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import mimetypes
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, Any, cast
 
 from credstore.arguments import typed
 from credstore.artifacts.signing.bundle import SIGNATURE
@@ -36,14 +36,12 @@ from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.media_types import HEAD, find_contradiction, media_type_of
 from credstore.proofs.store.proof_store import ProofStore
 from credstore.verification.attestations import LARGEST, failure, judge_file
-from credstore.verification.evidence import AssetVerdict, Evidence
+from credstore.verification.evidence import AssetVerdict, Evidence, clock_of
 from credstore.verification.manifests import find_manifests
 from credstore.verification.policy import VerificationPolicy
 
 _NEXT_TO = (".sigstore", ".sigstore.json", ".bundle", ".intoto.json", ".intoto.jsonl", ".att", ".dsse.json")
 _MOST_PROOFS = 50
-_CLOCKS: Mapping[str, str] = {"issuer": "its issuer", "rfc3161": "a timestamping authority"}
-_WITNESSES = "witnesses of a log"
 
 
 @typed
@@ -127,6 +125,8 @@ async def _file(
                 if error.code != ErrorCode.EXTRA_MISSING:
                     raise
                 unchecked[Unchecked("proofs of pictures that look like it", error.message)] = None
+            except StorageInvalidRequestError as error:  # There is nothing that it could be recognised by.
+                unchecked[Unchecked(f"proofs of pictures that look like it: {error.message}")] = None
         evidence += proofs
     warnings += _false_types(evidence, head)
     return AssetVerdict(
@@ -186,7 +186,7 @@ async def _proofs(store: ProofStore, digest: AssetDigest) -> list[Evidence]:
                     *([proof.status.state] if proof.status.state != "valid" else []),
                 ),
                 when=verified.time,
-                clock=_CLOCKS.get(verified.time_source, _WITNESSES),
+                clock=clock_of(verified.time_source),
                 details={"proof_id": proof.proof_id, "media_type": proof.record.media_type},
             )
         )
@@ -197,10 +197,9 @@ async def _similar(store: ProofStore, picture: Storable) -> list[Evidence]:
     """Proofs of pictures that look like this one: about other bytes, of which it may be a copy."""
     from credstore.proofs.bindings.finding import BindingIndex
 
-    try:
-        matches = await BindingIndex(store).find_similar(picture)
-    except StorageInvalidRequestError:  # Nothing that it could be recognised by.
-        return []
+    if (seek := getattr(picture, "seek", None)) is not None:
+        await in_thread(cast("Callable[[int], int]", seek), 0)  # Others have read it.
+    matches = await BindingIndex(store).find_similar(picture)
     found: list[Evidence] = []
     for match in matches:
         proof = match.proof
@@ -210,7 +209,7 @@ async def _similar(store: ProofStore, picture: Storable) -> list[Evidence]:
         details = {"proof_id": proof.proof_id, "score": match.score, "label": match.label}
         what = ("a proof of credstore about a picture that looks like it",)
         facts: dict[str, Any] = {"who": proof.record.issuer, "what": what, "when": proof.verified.time}
-        clock = _CLOCKS.get(proof.verified.time_source, _WITNESSES)
+        clock = clock_of(proof.verified.time_source)
         found.append(failure("proof", "the store", error, "untrusted", clock=clock, details=details, **facts))
     return found
 

@@ -142,6 +142,12 @@ class AssetVerdict:
         }
 
 
+def clock_of(time_source: str) -> str:
+    """By whose clock a proof was signed, in words."""
+    words = {"issuer": "its issuer", "rfc3161": "a timestamping authority"}
+    return words.get(time_source, "witnesses of a log")
+
+
 def _error_of(evidence: Evidence) -> StorageError:
     words = f"{evidence.place}: {'; '.join(evidence.reasons) or 'not trusted'}"
     return ProofManifestError(words) if evidence.state == "failed" else ProofUntrustedKeyError(words)

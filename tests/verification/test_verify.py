@@ -2,6 +2,7 @@
 
 import asyncio
 import base64
+import io
 import json
 import random
 from datetime import UTC, datetime
@@ -184,6 +185,8 @@ def test_a_stripped_picture_leads_to_the_proof_of_the_one_it_looks_like(tmp_path
             copy.write_bytes(stripped(picture(1)))
             other.write_bytes(stripped(picture(2)))
             blank = encoded(Image.new("RGB", (64, 64)))
+            stream = await credstore.verify(io.BytesIO(copy.read_bytes()), policy=POLICY, store=store)
+            assert [each.details["proof_id"] for each in stream.evidence] == [proof.proof_id]
             found = [
                 await credstore.verify(each, policy=POLICY, store=store) for each in (copy, other, blank)
             ]
@@ -203,6 +206,7 @@ def test_a_stripped_picture_leads_to_the_proof_of_the_one_it_looks_like(tmp_path
     (unchecked,) = [each for each in without.unchecked if "look like" in each.what]
     assert "perceptual" in unchecked.settled_by
     assert not [each for each in other.unchecked if "look like" in each.what]
+    assert [each.what for each in blank.unchecked if "look like it: the picture is blank" in each.what]
 
 
 def test_proofs_are_found_by_the_files_hash(photo):
