@@ -28,7 +28,7 @@ from credstore.errors import (
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.strategies.redundant.plan import JOURNAL, OWN, TOMBS, able_together, quorums_of
 from credstore.strategies.redundant.scrubbing import share_of
-from credstore.strategies.redundant.stamps import STAMP, HybridClock, Stamp
+from credstore.strategies.redundant.stamps import STAMP, HybridClock, Stamp, stamped
 from credstore.strategies.redundant.writing import repeatable
 from credstore.testing.harness import Stream, fetched, keys, names, put, request
 from tests.strategies.weather import Weather, Weathered
@@ -438,6 +438,50 @@ def test_a_body_whose_member_dies_midway_continues_at_another(start, end):
         assert await fetched(store.driver, "key", options) == BIG[start:end]
         gets = [member.calls.count("get") for member in store.members]
         assert gets == [1, 1, 0]
+        await store.driver.aclose()
+
+    check(main)
+
+
+@pytest.mark.parametrize("dies", ["when it is asked for the bytes", "while it sends them"])
+def test_a_version_that_only_a_dying_member_has_gives_way_to_what_the_others_have(dies):
+    class Alone(Weathered):
+        """Gets a write that the others do not have yet while it is looked at, and dies."""
+
+        async def head(self, key, options=READ_ALL):
+            if key == "key" and not self.has_it:
+                self.has_it = True
+                newer = stamped({}, 2**62)
+                await MemoryDriver.put(self, request("key", b"2", system=newer))
+            return await super().head(key, options)
+
+        async def get(self, key, options=READ_ALL):
+            if not self.has_it:
+                raise StorageObjectNotFoundError("there is no such object")
+            self.weather = DOWN
+            if dies == "while it sends them":
+
+                async def none():
+                    raise StorageConnectionError("the connection broke")
+                    yield b""
+
+                return ObjectReader(await MemoryDriver.head(self, key), none(), length=1)
+            return await super().get(key, options)
+
+    async def main():
+        store = Three()
+        store.members[0] = alone = Alone("m0")
+        store.driver = store.another()
+        alone.has_it = True
+        store.weather(DOWN, WELL, WELL)
+        await put(store.driver, "key", b"1")
+        await store.driver.settled()
+        store.weather(WELL, WELL, WELL)
+        store.driver = store.another()
+        alone.has_it = False
+        assert await fetched(store.driver, "key") == b"1"
+        assert alone.has_it
+        assert alone.weather is DOWN
         await store.driver.aclose()
 
     check(main)

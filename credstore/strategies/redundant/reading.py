@@ -28,7 +28,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.strategies.health import Member, is_absence
+from credstore.strategies.health import Member, is_absence, is_outage
 from credstore.strategies.redundant.asking import Answers, Looking, ask_members
 from credstore.strategies.redundant.plan import Verdict, View, verdict
 from credstore.strategies.redundant.stamps import Stamp, as_shown, etag_shown, same_version, stamp_of
@@ -39,7 +39,7 @@ VERIFIED = 256 * 1024
 AGAIN = 30.0
 """Seconds to open an object at another member after one died midway."""
 _ATTEMPTS = 3
-"""Looks at a key that is replaced while it is read."""
+"""Looks at a key that is replaced, or whose members die, while it is read."""
 _KEPT = 4096
 
 
@@ -125,11 +125,8 @@ class Reads:
                 opened = None
             try:
                 return await self.served(key, options, found, opened), found
-            except StorageConflictError:  # It was replaced since.
-                if attempt == _ATTEMPTS - 1:
-                    raise
-            except StorageObjectNotFoundError:
-                if attempt == _ATTEMPTS - 1:
+            except StorageError as error:
+                if attempt == _ATTEMPTS - 1 or not _may_differ(error):
                     raise
         raise AssertionError
 
@@ -292,6 +289,14 @@ class Reads:
             and newest is not None
             and same_version(view.info, newest)
         ]
+
+
+def _may_differ(error: StorageError) -> bool:
+    """Whether another look may find what can be read: a version that replaced the one seen, or was before it.
+
+    The one seen may be at a single member, from a write under way, and that member may have died since.
+    """
+    return isinstance(error, StorageConflictError) or is_absence(error) or is_outage(error)
 
 
 class _Source:
