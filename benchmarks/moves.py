@@ -187,7 +187,7 @@ def render(found: dict[str, Figures]) -> list[str]:
         "",
         checked(
             {
-                OURS: "each small object by the SHA-256 that the server computes, each large one by reading it back",
+                OURS: "each object by the SHA-256 that the server computes, a large one by that of its parts",
                 "rclone copy": "the MD5 that goes with each write",
                 "s5cmd cp": "nothing but what goes with each write",
                 "aws s3 sync": "the CRC that goes with each write",

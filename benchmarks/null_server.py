@@ -91,11 +91,22 @@ class Upload:
     def __init__(self, kept: bytes) -> None:
         self.kept = kept
         self.parts: dict[int, tuple[bytes, bytes]] = {}
+        self.digests: dict[int, bytes] = {}
 
-    def add(self, number: int, body: bytes, etag: bytes) -> None:
+    def add(self, number: int, body: bytes, etag: bytes, digest: bytes | None) -> None:
         """Keep a part; one equal to the part before needs no memory of its own."""
         before = self.parts.get(number - 1)
         self.parts[number] = (before[0] if before is not None and before[0] == body else body, etag)
+        if digest is not None:
+            self.digests[number] = digest
+
+    def composite(self, numbers: list[int]) -> bytes:
+        """The element with the checksum of the parts' checksums; empty where one of them has none."""
+        digests = [self.digests.get(number, b"") for number in numbers]
+        if not all(digests):
+            return b""
+        computed = b64encode(hashlib.sha256(b"".join(digests)).digest())
+        return b"<ChecksumSHA256>%b-%d</ChecksumSHA256>" % (computed, len(numbers))
 
 
 class Bucket:
@@ -326,9 +337,10 @@ class Connection(asyncio.Protocol):
         if b"x-amz-copy-source" in headers:
             self._refuse(501, b"NotImplemented")
             return
-        told = b""
+        told, digest = b"", None
         if _SHA256 in headers:
-            computed = b64encode(hashlib.sha256(body).digest())
+            digest = hashlib.sha256(body).digest()
+            computed = b64encode(digest)
             if computed != headers[_SHA256]:
                 self._refuse(400, b"BadDigest")
                 return
@@ -340,7 +352,7 @@ class Connection(asyncio.Protocol):
             if upload is None:
                 self._refuse(404, b"NoSuchUpload")
                 return
-            upload.add(int(fields["partNumber"][0]), body, etag)
+            upload.add(int(fields["partNumber"][0]), body, etag, digest)
         else:
             there = bucket.objects.get(path)
             wanted = headers.get(b"if-match")
@@ -406,7 +418,7 @@ class Connection(asyncio.Protocol):
         etag = b'"%b-%d"' % (whole, len(numbers))
         self.bucket.objects[path] = Stored([each[0] for each in stored if each], etag, upload.kept)
         del self.bucket.uploads[upload_id]
-        self._xml(b"CompleteMultipartUploadResult", b"<ETag>%b</ETag>" % etag)
+        self._xml(b"CompleteMultipartUploadResult", b"<ETag>%b</ETag>%b" % (etag, upload.composite(numbers)))
 
     def _xml(self, root: bytes, inside: bytes) -> None:
         self.answer(200, _XML, b"<%b>%b</%b>" % (root, inside, root))

@@ -413,6 +413,19 @@ class WantsChecksums(Protocol):
 
 
 @runtime_checkable
+class SendsParts(Protocol):
+    """A driver that sends a large body in parts, each by its SHA-256."""
+
+    def part_size(self, length: int) -> int | None:
+        """Bytes of each part but the last of a body of `length` bytes, or None where it is sent whole.
+
+        Raises:
+            StorageInvalidRequestError: It is too long for that.
+        """
+        ...
+
+
+@runtime_checkable
 class ReportsDigests(Protocol):
     """A driver of a store that may say what the SHA-256 of an object's stored bytes is."""
 

@@ -94,6 +94,14 @@ async def counted(chunks: AsyncIterator[bytes], length: int | None) -> AsyncGene
             await chunks.aclose()
 
 
+def source_changed() -> StorageInvalidRequestError:
+    """The error of a body that was not the same in two passes over it."""
+    return StorageInvalidRequestError(
+        "the file changed while it was being stored; nothing was kept, store it when it is complete",
+        code=ErrorCode.SOURCE_CHANGED,
+    )
+
+
 def _wrong_length(given: str, length: int) -> StorageInvalidRequestError:
     return StorageInvalidRequestError(
         f"the body has {given} bytes where {length} were announced; nothing was stored",

@@ -138,6 +138,19 @@ def shared_headers(
     )
 
 
+@dataclass(frozen=True, slots=True)
+class PartDigests:
+    """What was hashed in one pass with the digest of a body.
+
+    Attributes:
+        size: Bytes of each part but the last.
+        digests: SHA-256 of each part, in order.
+    """
+
+    size: int
+    digests: Sequence[bytes]
+
+
 @dataclass(frozen=True, kw_only=True)
 class PutRequest:
     """One write.
@@ -148,6 +161,8 @@ class PutRequest:
         write_id: 32 lower-case hex digits, fresh for each write, the same on all replicas.
         digest: SHA-256 of the body (32 bytes), or None where it is not known before the end. A
             driver that writes metadata after the bytes then records the digest it computed.
+        parts: The digests of the parts that `SendsParts.part_size` has named, made in the pass that made
+            `digest`; None where there are none.
         headers: Content headers, stored as given.
         metadata: The user's metadata.
         system: credstore's own metadata, without write-id and digest.
@@ -173,6 +188,7 @@ class PutRequest:
     body: Body
     write_id: str
     digest: bytes | None = None
+    parts: PartDigests | None = None
     headers: ContentHeaders = NO_HEADERS
     metadata: Mapping[str, str] = NOTHING
     system: Mapping[str, str] = NOTHING

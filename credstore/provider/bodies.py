@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
-from credstore.driver.values import Body, BytesBody
+from credstore.driver.values import Body, BytesBody, PartDigests
 from credstore.hashing import hash_into, joined
 from credstore.pipeline.codec import Encoder
 from credstore.provider.call import Call, chain_of
@@ -157,6 +157,30 @@ async def digest_of(body: Body) -> bytes:
     async for chunk in body.open():
         await hash_into(digest, chunk)
     return digest.digest()
+
+
+async def digests_of(body: Body, size: int) -> tuple[bytes, PartDigests]:
+    """As `digest_of`, and in the same pass that of each part of `size` bytes."""
+    whole, part, left = hashlib.sha256(), hashlib.sha256(), size
+    found: list[bytes] = []
+
+    def take(chunk: bytes) -> None:
+        nonlocal part, left
+        rest = memoryview(chunk)
+        while rest:
+            taken = rest[:left]
+            whole.update(taken)
+            part.update(taken)
+            rest, left = rest[len(taken) :], left - len(taken)
+            if not left:
+                found.append(part.digest())
+                part, left = hashlib.sha256(), size
+
+    async for chunk in body.open():
+        await asyncio.to_thread(take, chunk)
+    if left < size:
+        found.append(part.digest())
+    return whole.digest(), PartDigests(size, found)
 
 
 async def close(chunks: object) -> None:

@@ -16,8 +16,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import IO, NamedTuple, cast
 
+from credstore.driver.parts import source_changed
 from credstore.driver.values import Body, BytesBody
-from credstore.errors import ErrorCode, StorageInvalidRequestError
+from credstore.errors import StorageInvalidRequestError
 from credstore.model import Storable
 from credstore.provider.bodies import close
 
@@ -237,10 +238,7 @@ async def _chunks(file: IO[bytes], left: int | None, version: Version | None) ->
         if (left is not None and done + len(chunk) > left) or (
             not chunk and ((left is not None and done < left) or (version and _version(file) != version))
         ):
-            raise StorageInvalidRequestError(
-                "the file changed while it was being stored; nothing was kept, store it when it is complete",
-                code=ErrorCode.SOURCE_CHANGED,
-            )
+            raise source_changed()
         return chunk
 
     done = 0

@@ -15,14 +15,29 @@ from typing import NamedTuple
 
 from credstore.config.settings import CommonConfig
 from credstore.config.url import nearest, shown
+from credstore.driver.contract import Driver, SendsParts
 from credstore.driver.refusals import RESUME
-from credstore.driver.values import Body, BytesBody, ContentHeaders, PutRequest, PutResult
+from credstore.driver.values import (
+    Body,
+    BytesBody,
+    ContentHeaders,
+    PartDigests,
+    PutRequest,
+    PutResult,
+)
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.hashing import sha256
 from credstore.model import NOTHING, Codec, Dictionary, StorageResult, StoreOptions
 from credstore.pipeline.codec import encode, encoder
 from credstore.pipeline.pipeline import DICTIONARY, marks, sealed_marks
-from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
+from credstore.provider.bodies import (
+    INLINE,
+    EncodedBody,
+    WatchedBody,
+    digest_of,
+    digests_of,
+    settled,
+)
 from credstore.provider.dictionaries import Dictionaries, is_name
 from credstore.provider.encryption import sealed_body
 from credstore.provider.plans import plain_write, too_large
@@ -101,8 +116,9 @@ async def plan_write(
     plain_size = plain.length
     write_id = os.urandom(16).hex()
     body = plain if codec is None else await _encoded(plain, codec, dictionary)
+    parts: PartDigests | None = None
     if policy is None:
-        digest = await _digest_of(body, codec)
+        digest, parts = await _digests_of(body, codec, session.driver)
     else:
         body, digest = await sealed_body(policy, body, (key, write_id), codec, plain_size)
     as_given = codec is None and policy is None
@@ -124,6 +140,7 @@ async def plan_write(
         body=body,
         write_id=write_id,
         digest=digest,
+        parts=parts,
         headers=ContentHeaders(
             content_type=marked.content_type,
             content_encoding=marked.content_encoding,
@@ -226,11 +243,17 @@ async def _encoded(plain: Body, codec: Codec, dictionary: Dictionary | None) -> 
     return BytesBody(await asyncio.to_thread(encode, codec, plain.data, dictionary))
 
 
-async def _digest_of(body: Body, codec: Codec | None) -> bytes | None:
-    """SHA-256 of a body, where one more pass over it is worth it."""
+async def _digests_of(
+    body: Body, codec: Codec | None, driver: Driver
+) -> tuple[bytes | None, PartDigests | None]:
+    """SHA-256 of a body, where one more pass over it is worth it, and of the parts that it is sent in."""
     if body.data is not None:
-        return await sha256(body.data)
-    return await digest_of(body) if codec is None and body.replayable else None
+        return await sha256(body.data), None
+    if codec is not None or not body.replayable:
+        return None, None
+    length = body.length
+    size = driver.part_size(length) if length is not None and isinstance(driver, SendsParts) else None
+    return (await digest_of(body), None) if size is None else await digests_of(body, size)
 
 
 def _plain_size(write: Write) -> int | None:

@@ -23,6 +23,7 @@ from credstore.driver.contract import (
     MakesUploadForms,
     ReportsDigests,
     RetainingDriver,
+    SendsParts,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
@@ -257,6 +258,12 @@ class _WantsChecksums(PassingDriver):
         return await cast("WantsChecksums", self._inner).wants_checksums(deadline=deadline)
 
 
+class _SendsParts(PassingDriver):
+    def part_size(self, length: int) -> int | None:
+        """See `SendsParts.part_size`."""
+        return cast("SendsParts", self._inner).part_size(length)
+
+
 class _ReportsDigests(PassingDriver):
     async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
         """See `ReportsDigests.stored_digest`."""
@@ -286,6 +293,7 @@ PASSED: Mapping[type, type[PassingDriver]] = {
     KeepsConnections: _KeepsConnections,
     CollectsGarbage: _CollectsGarbage,
     WantsChecksums: _WantsChecksums,
+    SendsParts: _SendsParts,
     ReportsDigests: _ReportsDigests,
     CopiesAcross: _CopiesAcross,
 }

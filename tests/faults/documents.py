@@ -32,8 +32,8 @@ def parse_tags(body: bytes) -> dict[str, str]:
     return dict(zip(_texts(root, "Key"), _texts(root, "Value"), strict=True))
 
 
-def parse_parts(body: bytes) -> list[tuple[int, str]]:
-    """Number and entity tag of each part of CompleteMultipartUpload."""
+def parse_parts(body: bytes) -> list[tuple[int, str, str | None]]:
+    """Number, entity tag and SHA-256 in base64, if given, of each part of CompleteMultipartUpload."""
     root = _root(body, "CompleteMultipartUpload")
     try:
         numbers = [int(text) for text in _texts(root, "PartNumber")]
@@ -42,4 +42,7 @@ def parse_parts(body: bytes) -> list[tuple[int, str]]:
     etags = [text.strip('"') for text in _texts(root, "ETag")]
     if not numbers or len(numbers) != len(etags):
         raise S3Error(400, "MalformedXML")
-    return list(zip(numbers, etags, strict=True))
+    digests = _texts(root, "ChecksumSHA256") or [None] * len(numbers)
+    if len(digests) != len(numbers):
+        raise S3Error(400, "InvalidRequest", "The complete request must include the checksum for each part.")
+    return list(zip(numbers, etags, digests, strict=True))

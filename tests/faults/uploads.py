@@ -1,5 +1,7 @@
 """S3's multipart uploads: begun, filled with parts, completed or aborted."""
 
+import base64
+import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
@@ -35,6 +37,8 @@ class Upload:
     attributes: Mapping[str, str]
     tags: Mapping[str, str]
     customer_key: str | None
+    digested: bool = False
+    """Each part has a SHA-256, as the real S3 demands it then of the parts and of the completion."""
     parts: dict[int, bytes] = field(default_factory=dict)
 
     @property
@@ -67,6 +71,7 @@ class Uploads:
             attributes_of(request.headers),
             dict(parse_qsl(request.headers.get("x-amz-tagging", ""), keep_blank_values=True)),
             customer_key(request.headers),
+            request.headers.get("x-amz-checksum-algorithm") == "SHA256",
         )
         self.open[upload.upload_id] = upload
         inner = element("Bucket", request.bucket) + element("Key", request.key)
@@ -88,6 +93,8 @@ class Uploads:
     def part(self, request: Request) -> Answer:
         upload, number = self._of(request), self._number(request)
         checksums = check_body(request)
+        if upload.digested and "x-amz-checksum-sha256" not in checksums:
+            raise S3Error(400, "InvalidRequest", "Checksum Type mismatch occurred, expected sha256")
         if customer_key(request.headers) != upload.customer_key:
             raise S3Error(400, "InvalidRequest")
         upload.parts[number] = request.body
@@ -111,16 +118,28 @@ class Uploads:
         upload = self._of(request)
         check_body(request)
         named = parse_parts(request.body)
-        numbers = [number for number, _ in named]
+        numbers = [number for number, *_ in named]
         if numbers != sorted(set(numbers)):
             raise S3Error(400, "InvalidPartOrder")
-        for number, etag in named:
+        digests = b""
+        for number, etag, digest in named:
             if number not in upload.parts or upload.tag(upload.parts[number]) != etag:
                 raise S3Error(400, "InvalidPart")
+            if upload.digested:
+                if digest is None:
+                    raise S3Error(400, "InvalidRequest", "The upload was created using a sha256 checksum.")
+                computed = hashlib.sha256(upload.parts[number]).digest()
+                if digest != base64.b64encode(computed).decode():
+                    raise S3Error(400, "InvalidPart")
+                digests += computed
         if any(len(upload.parts[number]) < self._least for number in numbers[:-1]):
             raise S3Error(400, "EntityTooSmall")
         check_write(objects.get(upload.key), request.headers)
-        etag = md5(b"".join(bytes.fromhex(etag) for _, etag in named)).hex() + f"-{len(named)}"
+        etag = md5(b"".join(bytes.fromhex(etag) for _, etag, _ in named)).hex() + f"-{len(named)}"
+        checksums = {}
+        if digests:
+            composite = base64.b64encode(hashlib.sha256(digests).digest()).decode()
+            checksums["x-amz-checksum-sha256"] = f"{composite}-{len(named)}"
         stored = Stored(
             b"".join(upload.parts[number] for number in numbers),
             etag,
@@ -128,12 +147,16 @@ class Uploads:
             upload.attributes,
             upload.tags,
             upload.customer_key,
+            checksums,
             parts=tuple(len(upload.parts[number]) for number in numbers),
         )
         objects[upload.key] = stored
         del self.open[upload.upload_id]
         inner = element("Bucket", upload.bucket) + element("Key", upload.key)
-        answer = xml("CompleteMultipartUploadResult", inner + element("ETag", stored.quoted))
+        inner += element("ETag", stored.quoted)
+        for composite in checksums.values():
+            inner += element("ChecksumSHA256", composite) + element("ChecksumType", "COMPOSITE")
+        answer = xml("CompleteMultipartUploadResult", inner)
         told = {} if upload.customer_key is not None else upload.told  # S3 has no word for SSE-C here.
         return replace(answer, headers={**answer.headers, **told})
 

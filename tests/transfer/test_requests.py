@@ -58,6 +58,28 @@ def test_a_file_is_one_put_where_its_answer_proves_what_is_kept(tmp_path):
     rigs.run(check)
 
 
+@pytest.mark.parametrize("flavor", [PROVES, SILENT])
+def test_a_large_file_is_read_back_only_where_its_parts_are_not_proved(tmp_path, flavor):
+    data, limits = bytes(range(256)) * 100, {"multipart_threshold": 9_999, "part_size": 10_000}
+    make_tree(tmp_path, {"large": data})
+    sent = {"CreateMultipartUpload": 1, "UploadPart": 3, "CompleteMultipartUpload": 1}
+    read = {} if flavor == PROVES else {"GetObject": 1}
+
+    async def check(rig):
+        store = rig.open(flavor=flavor, **limits)
+        assert (await copy_tree(tmp_path, Under(store, "a/"))).complete
+        assert operations(rig) == sent | read
+        rig.origin.allow(Account("AKIDOTHER", rigs.SECRET))  # So that the cloud cannot copy by itself.
+        other = rig.open(flavor=flavor, access_key_id="AKIDOTHER", **limits)
+        assert (await copy_tree(Under(store, "a/"), Under(other, "b/"))).complete
+        found = operations(rig)
+        assert found.pop("GetObject") == 1 + len(read)
+        assert found == sent | {"HeadObject": 1}
+        assert rig.objects["b/large"].body == data
+
+    rigs.run(check)
+
+
 def test_an_object_is_one_get_to_a_folder(tmp_path):
     async def check(rig):
         store = await seeded(rig, PROVES, metadata={"m": "1"})

@@ -258,6 +258,10 @@ class S3Driver(Driver):
         """Whether the bucket has a default retention; see `WantsChecksums.wants_checksums`."""
         return await locking.wants_checksums(self._bucket, deadline=deadline)
 
+    def part_size(self, length: int) -> int | None:
+        """As `put` would send it; see `SendsParts.part_size`."""
+        return writing.part_size(self._bucket, length)
+
     async def stored_digest(self, info: ObjectInfo, options: ReadOptions = READ_ALL) -> bytes | None:
         """What GetObjectAttributes says of an object's bytes; see `ReportsDigests.stored_digest`."""
         return await digests.stored_digest(self._bucket, info, options)

@@ -20,6 +20,7 @@ from credstore.config.settings import MIB
 from credstore.driver.cleanup import ABORT_TIME, ended
 from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.drivers.s3.bucket import Bucket, parsed
+from credstore.drivers.s3.composite import Composite
 from credstore.drivers.s3.dialect import MAX_PARTS
 from credstore.drivers.s3.headers import kind_of, read_encryption
 from credstore.drivers.s3.ours import (
@@ -33,7 +34,13 @@ from credstore.drivers.s3.ours import (
 from credstore.drivers.s3.reading import head
 from credstore.drivers.s3.responses import version_of
 from credstore.drivers.s3.settling import settle_write
-from credstore.drivers.s3.uploads import abort_upload, complete_upload, create_upload, list_parts
+from credstore.drivers.s3.uploads import (
+    NO_DIGESTS,
+    abort_upload,
+    complete_upload,
+    create_upload,
+    list_parts,
+)
 from credstore.drivers.s3.xml import parse_completed, parse_parts, parse_upload_id
 from credstore.errors import (
     ErrorCode,
@@ -66,6 +73,7 @@ class Upload:
         completion: Headers of its completion.
         concurrency: Number of parts in flight.
         confirmation: What its responses say about its encryption; whoever sends a part passes it the part's.
+        composite: Knows the digests of the parts, where the upload was started with that checksum.
     """
 
     write: Write
@@ -73,6 +81,7 @@ class Upload:
     completion: Mapping[str, str] = field(repr=False)
     concurrency: int
     confirmation: Confirmation
+    composite: Composite | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,12 +106,14 @@ class Completed:
         version_id: Where versions are kept.
         encryption: "AES256", "aws:kms", "SSE-C" or None, as confirmed.
         request_id: The provider's id of the completion.
+        proved: Whether the provider has said that it keeps exactly the parts that were sent.
     """
 
     etag: str | None
     version_id: str | None
     encryption: str | None
     request_id: str | None
+    proved: bool = False
 
 
 def plan_part_size(length: int | None, part_size: int, largest: int) -> int:
@@ -251,21 +262,22 @@ async def _numbered(parts: AsyncGenerator[P, None]) -> AsyncGenerator[tuple[int,
 async def _complete(
     bucket: Bucket, upload: Upload, upload_id: str, etags: list[str]
 ) -> Completed | ObjectInfo:
-    write = upload.write
+    write, composite = upload.write, upload.composite
+    digests = NO_DIGESTS if composite is None else composite.digests
+    wire = complete_upload(write.key, upload_id, etags, upload.completion, digests)
     try:
-        reply = await bucket.call(
-            complete_upload(write.key, upload_id, etags, upload.completion), deadline=write.deadline
-        )
+        reply = await bucket.call(wire, deadline=write.deadline)
     except StorageError as error:
         if error.status_code == _NOT_FOUND and not isinstance(error, StorageBucketNotFoundError):
             # So ends the second delivery of a completion whose first one was applied.
             error.applied = "maybe"
         return await settle_write(bucket, write, error)
     try:
-        etag = await parsed(parse_completed, reply.body)
+        etag, checksum = await parsed(parse_completed, reply.body)
     except StorageIntegrityError as error:
         error.applied = "maybe"
         return await settle_write(bucket, write, error)
+    proved = composite is not None and composite.proves(checksum)
     version_id, told = version_of(reply.headers), read_encryption(reply.headers)[0]
     asked = write.encryption
     seen: ObjectInfo | None = None
@@ -279,7 +291,7 @@ async def _complete(
         seen = await look_up(bucket, write)
     if seen is not None:
         etag, version_id, told = etag or seen.etag, version_id or seen.version_id, told or seen.encryption
-    return Completed(etag, version_id, told, reply.headers.get("x-amz-request-id"))
+    return Completed(etag, version_id, told, reply.headers.get("x-amz-request-id"), proved)
 
 
 async def _confirmed(bucket: Bucket, write: Write) -> ObjectInfo | None:

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 from credstore.driver.refusals import IN_PARTS
 from credstore.driver.values import CopyRequest, Precondition
 from credstore.drivers.s3.dialect import S3Dialect
-from credstore.drivers.s3.headers import condition_headers, customer_headers
+from credstore.drivers.s3.headers import condition_headers, customer_headers, format_sha256
 from credstore.drivers.s3.requests import (
     XML_NAMESPACE,
     S3Request,
@@ -18,6 +19,9 @@ from credstore.drivers.s3.requests import (
 )
 from credstore.encryption import ServerEncryption
 from credstore.wire.transport import StreamBody
+
+NO_DIGESTS: Mapping[int, bytes] = MappingProxyType({})
+"""Of an upload without checksums."""
 
 
 def create_upload(key: str, headers: Mapping[str, str]) -> S3Request:
@@ -46,7 +50,7 @@ def upload_part(
     headers: Mapping[str, str],
     checked: bool,
 ) -> S3Request:
-    """UploadPart; `headers` carry a customer key, and that of a locked object is `checked`."""
+    """UploadPart; `headers` carry a customer key and a checksum, and that of a locked object is `checked`."""
     return S3Request(
         operation="UploadPart",
         method="PUT",
@@ -100,13 +104,29 @@ def completion_headers(
     return headers
 
 
-def complete_upload(key: str, upload_id: str, etags: Sequence[str], headers: Mapping[str, str]) -> S3Request:
-    """CompleteMultipartUpload with the parts 1, 2, ... whose entity tags are given without quotes."""
+def complete_upload(
+    key: str,
+    upload_id: str,
+    etags: Sequence[str],
+    headers: Mapping[str, str],
+    digests: Mapping[int, bytes] = NO_DIGESTS,
+) -> S3Request:
+    """CompleteMultipartUpload with the parts 1, 2, ... whose entity tags are given without quotes.
+
+    Args:
+        key: Of the object.
+        upload_id: Of the upload.
+        etags: Of the parts.
+        headers: Of the request.
+        digests: SHA-256 by number, of an upload that was started with that checksum.
+    """
     root = ET.Element("CompleteMultipartUpload", {"xmlns": XML_NAMESPACE})
     for number, etag in enumerate(etags, 1):
         part = ET.SubElement(root, "Part")
         ET.SubElement(part, "PartNumber").text = str(number)
         ET.SubElement(part, "ETag").text = f'"{etag}"'
+        if number in digests:
+            ET.SubElement(part, "ChecksumSHA256").text = format_sha256(digests[number])
     return S3Request(
         operation="CompleteMultipartUpload",
         method="POST",

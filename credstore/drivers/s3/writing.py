@@ -14,9 +14,10 @@ from contextlib import aclosing
 from dataclasses import replace
 
 from credstore.driver.header_text import read_etag
-from credstore.driver.parts import Part, counted, cut
-from credstore.driver.values import Journal, ObjectInfo, PutRequest, PutResult
+from credstore.driver.parts import Part, counted, cut, source_changed
+from credstore.driver.values import Journal, ObjectInfo, PartDigests, PutRequest, PutResult
 from credstore.drivers.s3.bucket import Bucket
+from credstore.drivers.s3.composite import STARTED, Composite, Whole
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.headers import (
     content_md5,
@@ -82,7 +83,7 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
         )
     if length is None:
         return await _put_unsized(bucket, request)
-    if length > config.multipart_threshold or length > dialect.max_single_put:
+    if part_size(bucket, length) is not None:
         return await _put_sized_in_parts(bucket, request, length)
     if data is not None:
         digest = request.digest
@@ -97,6 +98,14 @@ async def put(bucket: Bucket, request: PutRequest) -> PutResult:
         # A checksum has to come before the body, and only parts of this one can be read twice.
         return await _put_sized_in_parts(bucket, request, length)
     return await _put_stream(bucket, request, length, checked=checked)
+
+
+def part_size(bucket: Bucket, length: int) -> int | None:
+    """See `SendsParts.part_size`."""
+    config, largest = bucket.config, bucket.dialect.max_single_put
+    if length <= config.multipart_threshold and length <= largest:
+        return None
+    return plan_part_size(length, config.part_size, largest)
 
 
 def _write(request: PutRequest, dialect: S3Dialect) -> Write:
@@ -290,7 +299,8 @@ async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) 
     unclear = False
     for restart in range(MAX_RESTARTS + 1):
         try:
-            return await _put_parts(bucket, request, cut(counted(request.body.open(), length), size))
+            parts = cut(counted(request.body.open(), length), size)
+            return await _put_parts(bucket, request, parts, hashed=_hashed(request, size))
         except StorageError as error:
             # N27: after a conflict at completion, the upload can no longer be completed.
             again = error.code in {ErrorCode.CONCURRENT_WRITE, ErrorCode.UPLOAD_NOT_FOUND} and (
@@ -304,11 +314,21 @@ async def _put_sized_in_parts(bucket: Bucket, request: PutRequest, length: int) 
     raise AssertionError
 
 
+def _hashed(request: PutRequest, size: int) -> PartDigests | None:
+    """The digests of parts of this size, where the whole was hashed with them."""
+    return request.parts if request.parts is not None and request.parts.size == size else None
+
+
+def _upload_headers(request: PutRequest, dialect: S3Dialect) -> dict[str, str]:
+    headers = object_headers(request, dialect, request.digest)
+    return headers | STARTED if dialect.checks_sha256 else headers
+
+
 async def _put_resumably(
     bucket: Bucket, request: PutRequest, length: int, size: int, journal: Journal
 ) -> PutResult:
     """Continue the upload that the journal describes, or start one that can be continued."""
-    headers = object_headers(request, bucket.dialect, request.digest)
+    headers = _upload_headers(request, bucket.dialect)
     request, found = await begun_before(bucket, request, headers, journal)
     if isinstance(found, ObjectInfo):
         await check_seen(bucket, _write(request, bucket.dialect), found)
@@ -324,7 +344,9 @@ async def _put_resumably(
         resume = Resume(None if found is None else found.upload_id, started)
         parts = cut(counted(request.body.open(), length), size)
         try:
-            result = await _put_parts(bucket, request, parts, known=known, resume=resume)
+            result = await _put_parts(
+                bucket, request, parts, hashed=_hashed(request, size), known=known, resume=resume
+            )
         except Exception as error:
             if not can_go_on(error):
                 await journal.clear()
@@ -338,29 +360,41 @@ async def _put_parts(
     request: PutRequest,
     parts: AsyncGenerator[Part, None],
     *,
+    hashed: PartDigests | None = None,
     known: Mapping[int, str] | None = None,
     resume: Resume | None = None,
 ) -> PutResult:
-    """Send the parts, except for the `known` ones, which the upload has: their entity tags by number."""
+    """Send the parts, `hashed` before or here.
+
+    Those are left out whose entity tags are `known` by their number: the upload has them.
+    """
     dialect = bucket.dialect
     write = _write(request, dialect)
+    composite = Composite() if dialect.checks_sha256 else None
     upload = Upload(
         write=write,
-        headers=object_headers(request, dialect, request.digest),
+        headers=_upload_headers(request, dialect),
         completion=completion_headers(request.precondition, request.encryption, dialect),
         concurrency=bucket.config.max_concurrency,
         confirmation=Confirmation(write.encryption),
+        composite=composite,
     )
     sent = 0
     departure = Departure(request.progress, request.body.length)
 
     async def send(upload_id: str, number: int, part: Part) -> str:
         nonlocal sent
-        if known and number in known:
+        etag = None if known is None else known.get(number)
+        if etag is not None and composite is None:
             sent += part.size
             departure.arrived(number, part.size)
-            return known[number]
-        digest = await part.hashed(hashlib.sha256())
+            return etag
+        digest = hashed.digests[number - 1] if hashed else await part.hashed(hashlib.sha256())
+        checksum = NOTHING if composite is None else composite.part(number, digest)
+        if etag is not None:
+            sent += part.size
+            departure.arrived(number, part.size)
+            return etag
         # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
         wire = upload_part(
             request.key,
@@ -368,17 +402,27 @@ async def _put_parts(
             number,
             departure.of(part.size, part.open, number),
             sha256=digest.hex(),
-            headers=customer_headers(request.encryption, dialect),
+            headers={**customer_headers(request.encryption, dialect), **checksum},
             checked=write.retention is not None,
         )
-        reply = await bucket.call(wire, deadline=request.deadline)
+        try:
+            reply = await bucket.call(wire, deadline=request.deadline)
+        except StorageIntegrityError:
+            if hashed and await part.hashed(hashlib.sha256()) != digest:
+                raise source_changed() from None
+            raise
         upload.confirmation.part(reply.headers)
         sent += part.size
         departure.arrived(number, part.size)
-        etag = read_etag(reply.headers.get("etag"))
-        return opaque_tag(etag) if etag else await listed_etag(bucket, write, upload_id, number, part.size)
+        told = read_etag(reply.headers.get("etag"))
+        return opaque_tag(told) if told else await listed_etag(bucket, write, upload_id, number, part.size)
 
-    done = await upload_parts(bucket, upload, parts, send, resume=resume)
+    verify = None
+    if composite is not None and hashed is None and request.digest is not None and request.body.data is None:
+        # The digest was made in an earlier pass over the body, which may have changed since.
+        whole = Whole(parts, request.digest)
+        parts, verify = whole.parts(), whole.verify
+    done = await upload_parts(bucket, upload, parts, send, verify=verify, resume=resume)
     await check_locked(bucket, write, done.version_id, way="CreateMultipartUpload")
     if isinstance(done, Completed):
         return _result(
@@ -390,5 +434,6 @@ async def _put_parts(
             version_id=done.version_id,
             encryption=done.encryption,
             request_id=done.request_id,
+            proved=done.proved,
         )
     return _seen(bucket, done, sent, request.digest)

@@ -466,7 +466,7 @@ def _digest(text: str) -> bytes | None:
 
 _ETAG = frozenset({"ETag"})
 _COPIED = Shape(fields=_ETAG | {"ChecksumSHA256"}, needs=("ETag",))
-_COMPLETED = Shape(fields=_ETAG)
+_COMPLETED = Shape(fields=_ETAG | {"ChecksumSHA256"})
 _STARTED = Shape(fields=frozenset({"UploadId"}), needs=("UploadId",))
 
 
@@ -481,9 +481,10 @@ def parse_upload_id(body: bytes) -> str:
     return read(body, _STARTED).needed("UploadId")
 
 
-def parse_completed(body: bytes) -> str | None:
-    """Entity tag of a completed upload, or None."""
-    return read_etag(read(body, _COMPLETED).fields.get("ETag"))
+def parse_completed(body: bytes) -> tuple[str | None, str | None]:
+    """Entity tag of a completed upload and its SHA-256, as it is written, or None for each."""
+    fields = read(body, _COMPLETED).fields
+    return read_etag(fields.get("ETag")), fields.get("ChecksumSHA256")
 
 
 _UPLOADS = Shape(

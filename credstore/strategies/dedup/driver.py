@@ -141,6 +141,7 @@ class DedupDriver(PassingDriver):
                 request,
                 body=BytesBody(data),
                 digest=await sha256(data),
+                parts=None,
                 system={**request.system, BODY: plan.target(chosen, size)},
                 deadline=left if request.deadline is None else min(left, request.deadline),
                 progress=None,

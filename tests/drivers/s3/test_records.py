@@ -140,7 +140,7 @@ def test_l18_a_document_is_bounded():
         read(b" " * (MAX_XML + 1), SHAPE)
     assert read(b"<A>" * MAX_DEPTH + b"</A>" * MAX_DEPTH, SHAPE).name == "a"
     assert len(read(b"<A>" + b"<R/>" * MAX_RECORDS + b"</A>", SHAPE).records) == MAX_RECORDS
-    assert parse_completed(b"\n  <CompleteMultipartUploadResult/>") is None
+    assert parse_completed(b"\n  <CompleteMultipartUploadResult/>") == (None, None)
 
 
 def test_a_long_text_in_pieces_is_one_text():

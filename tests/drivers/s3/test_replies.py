@@ -293,7 +293,7 @@ def test_a_reply_without_what_it_must_have_is_a_typed_error(body):
         (parse_upload_id, "<UploadId>U</UploadId>", "U"),
         (parse_list, "<IsTruncated>false</IsTruncated>", ListReply([], [], None)),
         (parse_copied, "<ETag>&quot;e&quot;</ETag>", ("e", None)),
-        (parse_completed, "<ETag>e</ETag>", "e"),
+        (parse_completed, "<ETag>e</ETag>", ("e", None)),
         (parse_uploads, "<IsTruncated>false</IsTruncated>", UploadsReply([], None)),
         (parse_parts, "<UploadId>U</UploadId>", PartsReply([], None)),
         (parse_tags, "<TagSet><Tag><Key>a</Key><Value>b</Value></Tag></TagSet>", {"a": "b"}),
