@@ -173,6 +173,10 @@ class Rules:
 Judged: TypeAlias = tuple[Verdict, Basis]
 
 
+UNCHANGED: Judged = Verdict.SAME, "journal"
+"""Of a name that is at both ends as the journal knows it."""
+
+
 def judge(pair: Pair, rules: Rules) -> Judged:
     """What is to be done about a name, and what says so; by the listings and the journal alone."""
     source, destination, known = pair.source, pair.destination, pair.known
@@ -187,7 +191,7 @@ def judge(pair: Pair, rules: Rules) -> Judged:
     if pair.name.endswith("/") and source.size == destination.size == 0:
         return Verdict.SAME, "name"  # A folder: there is no more to it.
     if known is not None and known.fits(source, destination) and not (rules.checksum and not known.digest):
-        return Verdict.SAME, "journal"
+        return UNCHANGED
     if rules.checksum or (known is not None and known.state is State.UNSURE):
         return Verdict.READ, "digest"
     if rules.overwrite == "newer" and _not_older(destination.modified, source.modified):
@@ -230,6 +234,13 @@ async def merged(
         two = await anext(destinations, None)
         three = await anext(knowns, None)
         while one is not None or two is not None or three is not None:
+            if one and two and three and one.name == two.name == three.name:  # As most names are.
+                pair = Pair(one.name, one, two, three)
+                one = _next(one, await anext(sources, None), "source")
+                two = _next(two, await anext(destinations, None), "destination")
+                three = _next(three, await anext(knowns, None), "journal")
+                yield pair
+                continue
             name = min(each.name for each in (one, two, three) if each is not None)
             mine = theirs = noted = None
             if one is not None and one.name == name:

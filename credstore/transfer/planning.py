@@ -28,6 +28,7 @@ from credstore.transfer.mapping import Names
 from credstore.transfer.moving import Hands, Mover
 from credstore.transfer.pace import Pace, Rate
 from credstore.transfer.plan import (
+    UNCHANGED,
     Entry,
     Judged,
     Known,
@@ -214,8 +215,11 @@ class Planning:
     async def _decide(self, page: list[Pair]) -> None:
         """Judge some names, and add what is to be done to the plan."""
         judged = [judge(pair, self._rules) for pair in page]
-        unclear = [number for number, (verdict, _) in enumerate(judged) if verdict in _LOOKS]
-
+        unclear = [
+            number
+            for number, (verdict, _) in enumerate(judged)
+            if verdict is Verdict.LOOK or verdict is Verdict.READ
+        ]
         digests: dict[int, bytes | None] = {}
 
         async def look(number: int) -> Judged | StorageError:
@@ -240,11 +244,17 @@ class Planning:
                 judged[number] = outcome
         failed = {number for number in unclear if judged[number] == (Verdict.KEPT, "name")}
         actions: list[tuple[Kind, Entry, str | None]] = []
+        counts_alone = self._options.get("on_event") is None and not self._goal.drop
+        unchanged = 0
         for number, (pair, verdict) in enumerate(zip(page, judged, strict=True)):
             if number in failed and not self._dry:
                 await self._journal.note(Known(pair.name, 0, "", "", None, State.UNSURE))
+            elif verdict is UNCHANGED and counts_alone:  # As most are, and there is nothing to do.
+                unchanged += 1
             elif number not in failed:
                 await self._settle(pair, verdict, digests.get(number), actions)
+        if unchanged:
+            self._tally.count("same", "journal", unchanged)
         if actions and not self._dry:
             await self._journal.plan(actions)
         self._progress()
@@ -278,7 +288,7 @@ class Planning:
                 actions.append(("delete", there, there.version))
                 self._plan = replace(plan, deletions=plan.deletions + 1)
             return
-        if verdict in {Verdict.MISSING, Verdict.DIFFERING}:
+        if verdict is Verdict.MISSING or verdict is Verdict.DIFFERING:
             kind: EventKind = "missing" if there is None else "differing"
             self._tell(
                 TransferEvent(
@@ -351,9 +361,6 @@ class Planning:
                 at_once=self._hands.width or self._pace.width,
             )
         )
-
-
-_LOOKS = frozenset({Verdict.LOOK, Verdict.READ})
 
 
 async def nothing() -> AsyncGenerator[Entry, None]:

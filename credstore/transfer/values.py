@@ -203,11 +203,11 @@ class Tally:
     events: list[TransferEvent] = field(default_factory=list[TransferEvent])
     bytes: int = 0
 
-    def count(self, kind: EventKind, basis: Basis | None) -> int:
-        """Count one of a kind, and return how many there are."""
-        count = self.counts[kind] = self.counts.get(kind, 0) + 1
+    def count(self, kind: EventKind, basis: Basis | None, more: int = 1) -> int:
+        """Count one of a kind, or more, and return how many there are."""
+        count = self.counts[kind] = self.counts.get(kind, 0) + more
         if basis is not None:
-            self.compared_by[basis] = self.compared_by.get(basis, 0) + 1
+            self.compared_by[basis] = self.compared_by.get(basis, 0) + more
         return count
 
     def add(self, event: TransferEvent) -> None:
