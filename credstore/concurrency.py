@@ -233,7 +233,7 @@ async def both(first: Coroutine[Any, Any, T], second: Callable[[], Coroutine[Any
         raise
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Done(Generic[T]):
     """A coroutine's result."""
 

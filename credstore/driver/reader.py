@@ -237,14 +237,16 @@ class ObjectReader(Generic[I]):
     def _checked_at_once(self, content: bytes) -> bytes:
         """What iterating would yield and check, in one step."""
         self._content = None
-        self._done = len(content)
+        self._done = done = len(content)
         try:
-            self._check_length()
+            if done != self.length:
+                self._check_length()
             if self._digest is not None:
                 self._digest.update(content)
             if self._progress is not None:
-                self._progress(self._done, self.length)
-            self._check_end()
+                self._progress(done, self.length)
+            if self._digest is not None or done != self.length:
+                self._check_end()
         except BaseException as error:
             self._fail(error)
             raise

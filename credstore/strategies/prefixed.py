@@ -26,6 +26,7 @@ from credstore.driver.contract import (
     MakesUploadForms,
     ReportsDigests,
     RetainingDriver,
+    SendsParts,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
@@ -362,6 +363,12 @@ class _MakesUploadForms(PrefixedDriver):
             return await cast("MakesUploadForms", self._inner).upload_form(below)
 
 
+class _SendsParts(PrefixedDriver):
+    def part_size(self, length: int) -> int | None:
+        """See `SendsParts.part_size`."""
+        return cast("SendsParts", self._inner).part_size(length)
+
+
 class _WantsChecksums(PrefixedDriver):
     async def wants_checksums(self, *, deadline: float | None = None) -> bool:
         """See `WantsChecksums.wants_checksums`."""
@@ -413,6 +420,7 @@ FORWARDED: Mapping[type, type[PrefixedDriver]] = {
     VerifiesLinks: _VerifiesLinks,
     MakesUploadForms: _MakesUploadForms,
     ReportsDigests: _ReportsDigests,
+    SendsParts: _SendsParts,
     WantsChecksums: _WantsChecksums,
     BreaksCircuits: _BreaksCircuits,
     CountsRequests: _CountsRequests,

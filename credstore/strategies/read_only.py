@@ -23,6 +23,7 @@ from credstore.driver.contract import (
     MakesUploadForms,
     ReportsDigests,
     RetainingDriver,
+    SendsParts,
     TaggedDriver,
     VerifiesLinks,
     VersionedDriver,
@@ -293,6 +294,12 @@ class _CollectsGarbage(ReadOnlyDriver):
         raise read_only(self.name)
 
 
+class _SendsParts(ReadOnlyDriver):
+    def part_size(self, length: int) -> int | None:
+        """See `SendsParts.part_size`."""
+        return cast("SendsParts", self._inner).part_size(length)
+
+
 class _WantsChecksums(ReadOnlyDriver):
     async def wants_checksums(self, *, deadline: float | None = None) -> bool:
         """See `WantsChecksums.wants_checksums`."""
@@ -330,6 +337,7 @@ ABILITIES: Mapping[type, type[ReadOnlyDriver]] = {
     CountsRequests: _CountsRequests,
     KeepsConnections: _KeepsConnections,
     CollectsGarbage: _CollectsGarbage,
+    SendsParts: _SendsParts,
     WantsChecksums: _WantsChecksums,
     ReportsDigests: _ReportsDigests,
     CopiesAcross: _CopiesAcross,

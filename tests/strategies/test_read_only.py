@@ -46,12 +46,14 @@ from tests.strategies.faulty import Faulty
 
 NO_ABILITIES = {contract.Body, contract.Driver, contract.Journal}
 READS = {
+    "part_size",
     "aclose", "capabilities", "circuits", "requests", "get", "get_retention", "get_tags", "head", "keeps_versions", "list",
     "list_versions", "name", "ping", "reaches", "stored_digest", "verify_link", "wants_checksums", "warm",
 }  # fmt: skip
 """Members of the contract without an effect. `sign` has one or not, as its method says."""
 SOON = datetime.now(UTC).replace(microsecond=0) + timedelta(days=1)
 ARGUMENTS = {
+    "length": 1,
     "bypass_governance": False, "cursor": None, "deadline": None, "delimiter": None, "exact": False, "held": True,
     "if_match": None, "key": "k", "keys": ["k"], "limit": 10, "mode": "governance", "options": ReadOptions(),
     "prefix": "", "retain_until": SOON, "start_after": None, "tags": {"a": "1"}, "version_id": None,

@@ -44,8 +44,10 @@ class PutHeaders:
             headers.update(condition_headers(request.precondition, self._dialect))
             return self._checked(headers, digest)
         headers = same.copy()
-        if not (request.metadata is request.system is NOTHING):
+        if request.metadata is not NOTHING:
             headers.update(metadata_headers({**request.metadata, **request.system}))
+        elif request.system is not NOTHING:
+            headers.update(metadata_headers(request.system))
         headers[META + WRITE_ID] = request.write_id
         if digest is not None:
             headers[META + DIGEST] = digest.hex()

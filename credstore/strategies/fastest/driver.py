@@ -12,21 +12,21 @@ from __future__ import annotations
 import asyncio
 import math
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import TypeAlias
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from typing import Any, TypeAlias
 
-from credstore.concurrency import Joint, both, until_done
+from credstore.concurrency import Done, Joint, begin, both, until_done
 from credstore.driver.contract import Driver
 from credstore.driver.values import READ_ALL, ReadOptions, StoredReader
 from credstore.errors import StorageError, StorageIntegrityError
 from credstore.quick import changed
-from credstore.strategies.fastest.watch import Watch
 from credstore.strategies.health import Member, is_wrong_request
 from credstore.strategies.latencies import Latencies
 from credstore.strategies.redundant.driver import LIFETIME, PATIENCE, RedundantDriver
 from credstore.strategies.redundant.plan import JOURNAL, TOMBS, View, alone
 from credstore.strategies.redundant.reading import VERIFIED, Found, Opened, without_condition
 from credstore.strategies.redundant.stamps import as_shown, etag_at_once, stamp_of
+from credstore.strategies.watch import Watch
 from credstore.wire.hedge import Hedging
 
 FRESH = 10.0
@@ -35,6 +35,8 @@ EXPLORE = 32
 """Reads of which one goes to another member, so that what is known of it stays true."""
 HOLDS = 8
 """Reads for which the order of the members holds."""
+NOTED = 8
+"""Reads of which one is timed, among those that did not have to wait."""
 _FAR = math.inf
 _Held: TypeAlias = StoredReader | Opened
 """What a member opened: the object, and its tombstone where that was looked for."""
@@ -179,14 +181,32 @@ class FastestDriver(RedundantDriver):
 
     async def _fastest(self, key: str, options: ReadOptions, began: float) -> _Read | None:
         """The object, opened at the fastest member, or at the next if that is slow; None if neither."""
-        order, hedging = self._order(began), self._hedging
-        member, delay = order[0], hedging.delay()
+        self._reads_done = count = self._reads_done + 1
+        order, noted = self._ordered, True
+        if self._order_holds > 0 and count % EXPLORE and not order[0].down:
+            self._order_holds -= 1
+            noted = not count % NOTED
+        else:
+            order = self._order(began)
+        member, hedging = order[0], self._hedging
         try:
-            if delay is None or len(order) == 1 or not hedging.tokens >= 1.0:
-                opened = await member.ask(self._open, member, key, options)
+            started = begin(self._open(member, key, options))
+            if isinstance(started, Done):
+                opened = started.value
+                if not noted:
+                    return member, opened
+                if member.down:
+                    member.saw(None)
             else:
-                member, opened = await self._hedged(member, order[1], key, options, delay)
+                delay = hedging.delay()
+                if delay is None or len(order) == 1 or not hedging.tokens >= 1.0:
+                    opened = await started
+                    if member.down:
+                        member.saw(None)
+                else:
+                    member, opened = await self._hedged(started, order, key, options, delay)
         except StorageError as error:
+            member.saw(error)
             if is_wrong_request(error):
                 raise
             return None
@@ -196,13 +216,19 @@ class FastestDriver(RedundantDriver):
         return member, opened
 
     async def _hedged(
-        self, first: Member, other: Member, key: str, options: ReadOptions, delay: float
+        self,
+        started: Awaitable[_Held],
+        order: Sequence[Member],
+        key: str,
+        options: ReadOptions,
+        delay: float,
     ) -> _Read:
         """Open at the first member, and at the other too if that takes longer than `delay` seconds.
 
-        The first runs in this task, since another one would cost as much as a fast read; where the other
-        wins, this task is interrupted as `asyncio.timeout` does it.
+        The first was started, and goes on, in this task, since another one would cost as much as a fast read;
+        where the other wins, this task is interrupted as `asyncio.timeout` does it.
         """
+        first, other = order[:2]
         me = asyncio.current_task(self._slow.loop)
         assert me is not None  # noqa: S101 - this is a coroutine
         cancelling = me.cancelling()
@@ -223,13 +249,10 @@ class FastestDriver(RedundantDriver):
 
         self._slow.watch(join, delay)
         try:
-            opened = await self._open(first, key, options)
+            opened = await started
             if first.down:
                 first.saw(None)
             return first, opened
-        except StorageError as error:
-            first.saw(error)
-            raise
         except asyncio.CancelledError:
             if not won or me.uncancel() > cancelling or second is None:
                 raise
@@ -251,7 +274,7 @@ class FastestDriver(RedundantDriver):
         if not task.cancelled() and task.exception() is None:
             await task.result().aclose()
 
-    def _open(self, member: Member, key: str, options: ReadOptions) -> Awaitable[_Held]:
+    def _open(self, member: Member, key: str, options: ReadOptions) -> Coroutine[Any, Any, _Held]:
         """The object at a member, with its tombstone where there are any."""
         if self._buried:
             return self._reads.open(member, key, options)
@@ -259,10 +282,6 @@ class FastestDriver(RedundantDriver):
 
     def _order(self, now: float) -> list[Member]:
         """Members that are up, the fastest first; now and then another one, so as not to lose sight of it."""
-        self._reads_done += 1
-        if self._order_holds > 0 and not self._ordered[0].down and self._reads_done % EXPLORE:
-            self._order_holds -= 1
-            return self._ordered
         up = [member for member in self.members if not member.down] or self.members
         order = sorted(up, key=lambda member: self._latencies[member.index].typical(now) or 0.0)
         # Until every member is known, each read finds out about another one.

@@ -10,9 +10,10 @@ respond or is behind. There are no conditions: of concurrent writes the one with
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import replace
 from secrets import token_hex
+from typing import Any
 
 from credstore.concurrency import map_all
 from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections
@@ -180,7 +181,7 @@ class RedundantDriver(Driver):
             below = changed(below, {"progress": None})
             first = next((member for member in self.members if not member.down), first)
 
-        def write(member: Member) -> Awaitable[PutResult]:
+        def write(member: Member) -> Coroutine[Any, Any, PutResult]:
             return member.driver.put(watched if member is first else below)
 
         change = await self._writes.make(request.key, write, "have it", release)

@@ -16,7 +16,7 @@ from typing import IO, Any, Generic, TypeVar
 
 from credstore.concurrency import in_thread, until_done
 from credstore.driver.values import Body, BytesBody
-from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
+from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError, StorageTimeoutError
 from credstore.strategies.health import Member, is_wrong_request
 from credstore.strategies.redundant.background import Background
 from credstore.strategies.redundant.plan import not_met
@@ -29,7 +29,6 @@ LARGEST = 5 * 1024**3
 _CHUNK = 1024 * 1024
 
 
-@dataclass(slots=True)
 class Change(Generic[T]):
     """A change under way.
 
@@ -37,62 +36,70 @@ class Change(Generic[T]):
         done: Members that made it, with their results.
         failed: Those that did not, with the reason.
         running: Those that have not ended.
+        raised: The first error that is not a member's: of the body's source, or a cancellation.
+        ended: Called once when the last member has ended.
     """
 
-    done: dict[Member, T] = field(default_factory=dict[Member, T])
-    failed: dict[Member, StorageError] = field(default_factory=dict[Member, StorageError])
-    running: dict[asyncio.Future[T], Member] = field(default_factory=dict[asyncio.Future[T], Member])
-    _waiter: asyncio.Future[None] | None = None
+    __slots__ = ("_expired", "_waiter", "_wanted", "done", "ended", "failed", "raised", "running")
 
-    def start(self, work: Coroutine[Any, Any, T], member: Member) -> None:
-        """Let a member make it."""
-        task = asyncio.get_running_loop().create_task(work)
-        self.running[task] = member
-        task.add_done_callback(self._wake)
+    def __init__(self, wanted: int) -> None:
+        """Have no members yet.
 
-    def _wake(self, _: asyncio.Future[T]) -> None:
-        # `asyncio.wait` does the same with two more callbacks for each task and call.
-        if self._waiter is not None and not self._waiter.done():
-            self._waiter.set_result(None)
-
-    async def _ended(self) -> list[asyncio.Future[T]]:
-        """Those that have ended and were not recorded yet, one or more."""
-        while not (ended := [task for task in self.running if task.done()]):
-            self._waiter = asyncio.get_running_loop().create_future()
-            try:
-                await self._waiter
-            finally:
-                self._waiter = None
-        return ended
-
-    async def wait(self) -> None:
-        """Until one more member has ended.
-
-        Raises:
-            Exception: What is not a `StorageError`: of the body's source.
+        Args:
+            wanted: How many members having made it are reason to wake who waits.
         """
-        for task in await self._ended():
-            self._take(task)
+        self.done: dict[Member, T] = {}
+        self.failed: dict[Member, StorageError] = {}
+        self.running: dict[asyncio.Future[T], Member] = {}
+        self.raised: BaseException | None = None
+        self.ended: Callable[[], None] | None = None
+        self._wanted = wanted
+        self._waiter: asyncio.Future[None] | None = None
+        self._expired = False
+
+    def start(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], member: Member) -> None:
+        """Let a member make it."""
+        task = loop.create_task(work)
+        self.running[task] = member
+        task.add_done_callback(self._take)
 
     def _take(self, task: asyncio.Future[T]) -> None:
-        member = self.running.pop(task)
+        """Record how a member ended; that is all there is to do when the last one is well."""
+        member = self.running.pop(task, None)
+        if member is None:
+            return
+        waiter = self._waiter
         try:
             self.done[member] = task.result()
         except StorageError as error:
-            self.failed[member] = error
+            self._failed(member, error)
+        except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - who waits raises it
+            if self._expired and isinstance(error, asyncio.CancelledError):
+                self._failed(member, StorageTimeoutError("it took too long", applied="maybe"))
+            else:
+                self.raised = self.raised or error
+        else:
+            if member.down:
+                member.saw(None)
+            if self.running and len(self.done) < self._wanted:
+                return
+        if waiter is not None and not waiter.done():
+            waiter.set_result(None)
+        if not self.running and self.ended is not None:
+            ended, self.ended = self.ended, None
+            ended()
 
-    async def rest(self) -> None:
-        """Until all members have ended, whatever they raise."""
-        while self.running:
-            for task in await self._ended():
-                self.end(task)
+    def _failed(self, member: Member, error: StorageError) -> None:
+        self.failed[member] = error
+        member.saw(error)
 
-    def end(self, task: asyncio.Future[T]) -> None:
-        """Record how a member ended."""
+    async def wait(self) -> None:
+        """Until enough members have made it, one has failed, or the last one has ended."""
+        self._waiter = asyncio.get_running_loop().create_future()
         try:
-            self._take(task)
-        except (Exception, asyncio.CancelledError):  # noqa: BLE001 - what counts was raised to the caller
-            return
+            await self._waiter
+        finally:
+            self._waiter = None
 
     async def cancel(self) -> None:
         """Cancel what is under way, and wait for it."""
@@ -101,9 +108,15 @@ class Change(Generic[T]):
             task.cancel()
         cancelled = await until_done(tasks)
         for task in tasks:
-            self.end(task)
+            self._take(task)
         if cancelled is not None:
             raise cancelled
+
+    def expire(self) -> None:
+        """Cancel what is under way: it may have been made, and counts as failed."""
+        self._expired = True
+        for task in self.running:
+            task.cancel()
 
 
 class Writes:
@@ -142,7 +155,7 @@ class Writes:
     async def make(
         self,
         key: str,
-        change: Callable[[Member], Awaitable[T]],
+        change: Callable[[Member], Coroutine[Any, Any, T]],
         what: str,
         release: Callable[[], None] | None = None,
     ) -> Change[T]:
@@ -159,66 +172,83 @@ class Writes:
             StorageError: All members refuse it in the same way.
             Exception: What the body's source raised, where no member has the object.
         """
-        under_way = Change[T]()
+        under_way: Change[T] = Change(self.needed if self._prompt else len(self._members))
+        loop = asyncio.get_running_loop()
         for member in self._members:
             if member.admits():
-                under_way.start(member.ask(change, member), member)
+                under_way.start(loop, change(member), member)
             else:
                 under_way.failed[member] = member.left_alone()
         if self.busy[key]:
             self._crossing.add(key)
         self.busy[key] += 1
-        finishing = self._finish(key, under_way, release)
         try:
             try:
                 await self._until_enough(under_way)
             except asyncio.CancelledError:
                 await under_way.cancel()
                 raise
-            except Exception:
+            if under_way.raised is not None:
                 await under_way.cancel()
-                if not under_way.done:
-                    raise
+                if not under_way.done or isinstance(under_way.raised, asyncio.CancelledError):
+                    raise under_way.raised
             if len(under_way.done) < self.needed:
                 raise not_met(
                     what, self.needed, self._members, under_way.done, under_way.failed, mutation=True
                 )
-            if not self._prompt:
-                await under_way.rest()
             return under_way
         finally:
-            if under_way.running or (under_way.failed and under_way.done and self._prompt):
-                self._background.leave(finishing)
+            if under_way.running:
+                self._leave(key, under_way, release)
+            elif not (under_way.failed and under_way.done):
+                self._close(key, release)
+            elif self._prompt:
+                self._background.leave(self._note(key, under_way, release))
             else:
-                await finishing
+                await self._note(key, under_way, release)
 
     async def _until_enough(self, under_way: Change[T]) -> None:
-        """Until W members have made it, or too few can."""
-        while under_way.running:
+        """Until W members have made it, or too few can; all of them where a call returns with the last."""
+        while under_way.running and under_way.raised is None:
             having = len(under_way.done)
             if having + len(under_way.running) < self.needed:
                 return
             if self._prompt and having >= self.needed:
                 return
-            if any(map(is_wrong_request, under_way.failed.values())) and not having:
+            if not having and any(map(is_wrong_request, under_way.failed.values())):
                 await under_way.cancel()
                 return
             await under_way.wait()
 
-    async def _finish(self, key: str, under_way: Change[T], release: Callable[[], None] | None) -> None:
-        try:
-            await under_way.rest()
+    def _leave(self, key: str, under_way: Change[T], release: Callable[[], None] | None) -> None:
+        """Let the others end; only if one has failed is there more to do than to take note."""
+        background = self._background
+
+        def ended() -> None:
+            background.forget(under_way)
             if under_way.failed and under_way.done:
-                await self._missed(key, list(under_way.done))
+                background.leave(self._note(key, under_way, release))
+            else:
+                self._close(key, release)
+
+        under_way.ended = ended
+        background.keep(under_way)
+
+    async def _note(self, key: str, under_way: Change[T], release: Callable[[], None] | None) -> None:
+        try:
+            await self._missed(key, list(under_way.done))
         finally:
-            if release is not None:
-                release()
-            self.busy[key] -= 1
-            if not self.busy[key]:
-                del self.busy[key]
-                if key in self._crossing:
-                    self._crossing.discard(key)
-                    self._crossed(key)
+            self._close(key, release)
+
+    def _close(self, key: str, release: Callable[[], None] | None) -> None:
+        if release is not None:
+            release()
+        self.busy[key] -= 1
+        if not self.busy[key]:
+            del self.busy[key]
+            if key in self._crossing:
+                self._crossing.discard(key)
+                self._crossed(key)
 
 
 @dataclass(frozen=True, slots=True)
