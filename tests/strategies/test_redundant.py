@@ -25,6 +25,7 @@ from credstore.errors import (
     StorageUnavailableError,
     StorageUnsupportedError,
 )
+from credstore.strategies.fastest.driver import FastestDriver
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.strategies.redundant.plan import JOURNAL, OWN, TOMBS, able_together, quorums_of
 from credstore.strategies.redundant.scrubbing import share_of
@@ -538,6 +539,78 @@ def test_a_member_that_comes_back_catches_up_by_itself():
             await store.driver.settled()
             assert store.held() == [["key", "other"]] * 3
             assert store.own(JOURNAL) == [[], [], []]
+
+    check(main)
+
+
+class Unconditional(Weathered):
+    """Deletes whatever is there."""
+
+    @property
+    def capabilities(self):
+        return replace(super().capabilities, conditional_delete=False)
+
+
+@pytest.mark.parametrize("kind", [Weathered, Unconditional])
+@pytest.mark.parametrize("way", ["catch_up", "scrub"])
+def test_a_change_missed_while_an_earlier_one_is_made_up_for_stays_noted(kind, way):
+    async def main():
+        async with three() as store:
+            store.members = [kind(f"m{number}") for number in range(3)]
+            store.driver = store.another()
+            store.weather(WELL, WELL, DOWN)
+            await put(store.driver, "key", b"1")
+            await store.driver.settled()
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            mender = store.driver.scrubber._mender
+            reconcile = mender.reconcile
+
+            async def compared(key, **how):
+                outcome = await reconcile(key, **how)
+                if store.members[2].weather is WELL:
+                    store.weather(WELL, WELL, DOWN)
+                    await put(store.driver, "key", b"2")
+                    while store.driver._writes.busy:  # `settled` would wait for this, too.
+                        await asyncio.sleep(0)
+                return outcome
+
+            mender.reconcile = compared
+            await getattr(store.driver.scrubber, way)()
+            assert store.own(JOURNAL)[:2] == [["key"]] * 2
+            store.weather(WELL, WELL, WELL)
+            store.now += 60
+            mender.reconcile = reconcile
+            assert await store.driver.scrubber.catch_up() == 1
+            assert store.own(JOURNAL) == [[], [], []]
+            assert {member._objects.by_key["key"].data for member in store.members} == {b"2"}
+
+    check(main)
+
+
+@pytest.mark.parametrize("prompt", [True, False])
+def test_a_member_that_takes_longer_than_the_lifetime_has_missed_the_write(prompt):
+    async def main():
+        class Hanging(Held):
+            async def put(self, request):
+                self.began = True
+                return await super().put(request)
+
+        hanging = Hanging(MemoryConfig())
+        members = [*(Weathered(f"m{number}") for number in range(2)), hanging]
+        driver = (RedundantDriver if prompt else FastestDriver)(members, lifetime=0.05)
+        writing = asyncio.ensure_future(put(driver, "key", b"1"))
+        if prompt:
+            await writing
+            await driver.settled()
+            assert [key async for key in driver.journal.missed()] == ["key"]
+            assert driver.members[2].down
+        else:
+            await asyncio.wait([writing], timeout=0)
+            hanging.let_go.set()
+            await writing
+        assert not driver._writes.busy
+        await driver.aclose()
 
     check(main)
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from credstore.driver.same_options import SameOptions
 from credstore.driver.values import DIGEST, WRITE_ID, PutRequest
 from credstore.drivers.s3.dialect import S3Dialect
@@ -47,7 +49,7 @@ class PutHeaders:
         if request.metadata is not NOTHING:
             headers.update(metadata_headers({**request.metadata, **request.system}))
         elif request.system is not NOTHING:
-            headers.update(metadata_headers(request.system))
+            headers.update(_system.of(request.system))
         headers[META + WRITE_ID] = request.write_id
         if digest is not None:
             headers[META + DIGEST] = digest.hex()
@@ -58,6 +60,23 @@ class PutHeaders:
         if digest is not None and self._dialect.checks_sha256:
             headers[SHA256] = format_sha256(digest)
         return headers
+
+
+class _Latest:
+    """The headers of one mapping: a write to several members has the same one for all."""
+
+    def __init__(self) -> None:
+        # One value, replaced whole: loops of other threads share it.
+        self._kept: tuple[Mapping[str, str], dict[str, str]] = NOTHING, {}
+
+    def of(self, mapping: Mapping[str, str]) -> dict[str, str]:
+        kept = self._kept
+        if kept[0] is not mapping:
+            kept = self._kept = mapping, metadata_headers(mapping)
+        return kept[1]
+
+
+_system = _Latest()
 
 
 def _same(request: PutRequest, dialect: S3Dialect) -> dict[str, str]:

@@ -129,10 +129,11 @@ class Scrubber:
 
         async def compare(key: str) -> None:
             noted.discard(key)
+            notes = await self._journal.notes(key) if key in missed else {}
             outcome = await self._mender.reconcile(key, deep=deep, exclusive=exclusive)
             tally.add(key, outcome)
-            if outcome.equal and key in missed:
-                await self._journal.clear(key)
+            if outcome.equal and notes:
+                await self._journal.clear(key, notes)
 
         await for_each(self._keys(prefix, part), compare, at_once=lambda: AT_ONCE)
         for key in sorted(noted):  # Neither an object nor a tombstone is left of it.
@@ -174,8 +175,9 @@ class Scrubber:
         """
         caught = 0
         async for key in self._journal.missed():
+            notes = await self._journal.notes(key)
             outcome = await self._mender.reconcile(key, deep=False, exclusive=False)
             if outcome.equal:
-                await self._journal.clear(key)
+                await self._journal.clear(key, notes)
                 caught += 1
         return caught

@@ -8,7 +8,6 @@ says what is known.
 from __future__ import annotations
 
 import asyncio
-from collections import Counter
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from tempfile import TemporaryFile
@@ -150,7 +149,7 @@ class Writes:
         self._crossed = crossed
         self._crossing: set[str] = set()
         self._prompt = prompt
-        self.busy: Counter[str] = Counter()
+        self.busy: dict[str, int] = {}
 
     async def make(
         self,
@@ -179,9 +178,10 @@ class Writes:
                 under_way.start(loop, change(member), member)
             else:
                 under_way.failed[member] = member.left_alone()
-        if self.busy[key]:
+        others = self.busy.get(key, 0)
+        if others:
             self._crossing.add(key)
-        self.busy[key] += 1
+        self.busy[key] = others + 1
         try:
             try:
                 await self._until_enough(under_way)
@@ -243,12 +243,12 @@ class Writes:
     def _close(self, key: str, release: Callable[[], None] | None) -> None:
         if release is not None:
             release()
-        self.busy[key] -= 1
-        if not self.busy[key]:
-            del self.busy[key]
-            if key in self._crossing:
-                self._crossing.discard(key)
-                self._crossed(key)
+        others = self.busy.pop(key) - 1
+        if others:
+            self.busy[key] = others
+        elif key in self._crossing:
+            self._crossing.discard(key)
+            self._crossed(key)
 
 
 @dataclass(frozen=True, slots=True)
