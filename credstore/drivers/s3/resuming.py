@@ -7,10 +7,10 @@ become the object, which is checked before anything is sent again.
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
+from credstore.driver.resume_tokens import check_token, options_digest, token_of
 from credstore.driver.values import WRITE_ID, Journal, ObjectInfo, PutRequest, ReadOptions, ResumeToken
 from credstore.drivers.s3.bucket import Bucket, parsed
 from credstore.drivers.s3.headers import META, SSE_C
@@ -20,7 +20,6 @@ from credstore.drivers.s3.xml import PartInfo, parse_parts
 from credstore.errors import (
     ErrorCode,
     StorageIntegrityError,
-    StorageInvalidRequestError,
     StorageNotFoundError,
     StorageObjectNotFoundError,
 )
@@ -43,19 +42,12 @@ class Begun:
     etags: Mapping[int, str]
 
 
-def token_of(
+def new_token(
     bucket: Bucket, request: PutRequest, headers: Mapping[str, str], *, part_size: int, upload_id: str
 ) -> ResumeToken:
     """The token of an upload that has just started."""
-    return ResumeToken(
-        place=_place(bucket),
-        key=request.key,
-        size=request.body.length or 0,
-        digest=(request.digest or b"").hex(),
-        part_size=part_size,
-        upload_id=upload_id,
-        write_id=request.write_id,
-        options=_options(headers),
+    return token_of(
+        request, place=_place(bucket), options=_options(headers), part_size=part_size, upload_id=upload_id
     )
 
 
@@ -65,12 +57,11 @@ def _place(bucket: Bucket) -> str:
 
 def _options(headers: Mapping[str, str]) -> str:
     """A digest of what the object is stored with, without the write's id and secret keys."""
-    kept = sorted(
-        f"{name}:{value}"
+    return options_digest(
+        (name, value)
         for name, value in headers.items()
         if name != META + WRITE_ID and not name.startswith(SSE_C)
     )
-    return hashlib.sha256("\n".join(kept).encode("utf-8", "surrogateescape")).hexdigest()
 
 
 async def begun_before(
@@ -90,23 +81,7 @@ async def begun_before(
     if token is None:
         return request, None
     await bucket.located(request.deadline)
-    if (token.place, token.key) != (_place(bucket), request.key):
-        raise StorageInvalidRequestError(
-            f"the resume file belongs to the upload of {token.key!r} to {token.place}; give each upload its "
-            f"own",
-            code=ErrorCode.RESUME_MISMATCH,
-        )
-    if (token.size, token.digest) != (request.body.length, (request.digest or b"").hex()):
-        raise StorageInvalidRequestError(
-            "the source has changed since the upload was started; delete the resume file to start again",
-            code=ErrorCode.SOURCE_CHANGED,
-        )
-    if token.options != _options(headers):
-        raise StorageInvalidRequestError(
-            "the options are not those the upload was started with; pass the same ones, or delete the resume "
-            "file to start again",
-            code=ErrorCode.RESUME_MISMATCH,
-        )
+    check_token(token, request, place=_place(bucket), options=_options(headers))
     resumed = replace(request, write_id=token.write_id)
     try:
         parts = await _parts(bucket, resumed, token.upload_id)

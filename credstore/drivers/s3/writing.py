@@ -40,7 +40,7 @@ from credstore.drivers.s3.options import locked_with
 from credstore.drivers.s3.ours import Confirmation, Write, check_answer, check_seen, look_up
 from credstore.drivers.s3.requests import object_headers, put_object
 from credstore.drivers.s3.responses import check_checksum, has_header_of_s3, not_s3, version_of
-from credstore.drivers.s3.resuming import begun_before, token_of
+from credstore.drivers.s3.resuming import begun_before, new_token
 from credstore.drivers.s3.settling import settle_write
 from credstore.drivers.s3.uploads import completion_headers, upload_part
 from credstore.errors import (
@@ -338,7 +338,7 @@ async def _put_resumably(
         size = size if found is None else found.part_size
 
         async def started(upload_id: str) -> None:
-            token = token_of(bucket, request, headers, part_size=size, upload_id=upload_id)
+            token = new_token(bucket, request, headers, part_size=size, upload_id=upload_id)
             await journal.save(token)
 
         resume = Resume(None if found is None else found.upload_id, started)
