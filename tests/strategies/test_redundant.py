@@ -15,6 +15,7 @@ from credstore.drivers.memory import MemoryDriver
 from credstore.errors import (
     ErrorCode,
     StorageConfigurationError,
+    StorageConflictError,
     StorageConnectionError,
     StorageIntegrityError,
     StorageInvalidKeyError,
@@ -26,11 +27,12 @@ from credstore.errors import (
     StorageUnsupportedError,
 )
 from credstore.strategies.fastest.driver import FastestDriver
+from credstore.strategies.health import Member
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.strategies.redundant.plan import JOURNAL, OWN, TOMBS, able_together, quorums_of
 from credstore.strategies.redundant.scrubbing import share_of
 from credstore.strategies.redundant.stamps import STAMP, HybridClock, Stamp, stamped
-from credstore.strategies.redundant.writing import repeatable
+from credstore.strategies.redundant.writing import Change, repeatable
 from credstore.testing.harness import Stream, fetched, keys, names, put, request
 from tests.strategies.weather import Weather, Weathered
 
@@ -584,6 +586,83 @@ def test_a_change_missed_while_an_earlier_one_is_made_up_for_stays_noted(kind, w
             assert await store.driver.scrubber.catch_up() == 1
             assert store.own(JOURNAL) == [[], [], []]
             assert {member._objects.by_key["key"].data for member in store.members} == {b"2"}
+
+    check(main)
+
+
+@pytest.mark.parametrize("turns", range(4))
+def test_whoever_has_ended_when_enough_have_counts(turns):
+    """In whichever turn of the loop; a deletion leaves the object where it is at a member that does not count."""
+
+    async def main():
+        gate = asyncio.Event()
+
+        async def work(later):
+            await gate.wait()
+            for _ in range(later):
+                await asyncio.sleep(0)
+
+        change = Change(2)
+        for number, later in enumerate((0, 0, turns)):
+            change.start(asyncio.get_running_loop(), work(later), Member(Weathered("m"), "m", number))
+
+        asyncio.get_running_loop().call_soon(gate.set)
+        await change.wait()
+        assert len(change.done) >= 2
+        assert not any(task.done() for task in change.running)
+        await change.cancel()
+
+    check(main)
+
+
+class Meddled(Weathered):
+    """Something else happens just before an object, or its tombstone, is put here."""
+
+    when = ""
+    first = None
+
+    async def put(self, request):
+        first, key = self.first, request.key
+        if first is not None and key == self.when:
+            self.first = None
+            await first()
+        return await super().put(request)
+
+
+@pytest.mark.parametrize("kind", [RedundantDriver, FastestDriver])
+@pytest.mark.parametrize("when", ["key", TOMBS + "key"])
+def test_a_repair_leaves_nothing_of_what_is_deleted_meanwhile(when, kind):
+    """Neither where all of the deletion comes before the put of the repair, nor where only its look does."""
+
+    async def main():
+        async with three() as store:
+            store.members[0] = meddled = Meddled("m0")
+            store.driver = kind(store.members, wall=lambda: store.now, clock=lambda: store.now)
+            await put(store.driver, "key", b"1")
+            await store.driver.settled()
+            del meddled._objects.by_key["key"]
+            mender = store.driver.scrubber._mender
+            seen = (await mender._looking.look_at_all("key", None)).found
+
+            async def repair():
+                """As one that has looked before the deletion began."""
+                without, *good = seen
+                if when == "key":
+                    with pytest.raises(StorageConflictError):
+                        await mender.replicate("key", good, good[0].info, without, exclusive=False)
+                else:
+                    await mender.replicate("key", good, good[0].info, without, exclusive=False)
+
+            async def delete():
+                await store.driver.delete("key")
+
+            begin, meddled.first = (repair, delete) if when == "key" else (delete, repair)
+            meddled.when = when
+            await begin()
+            assert meddled.first is None
+            await store.driver.settled()
+            assert store.held() == [[], [], []]
+            assert await fetched(store.driver, "key") is None
 
     check(main)
 

@@ -280,7 +280,8 @@ class RedundantDriver(Driver):
         async def remove(member: Member) -> StorageError | None:
             view = seen.get(member, View(member, None, None))
             call = self._mender.remove
-            return await outcome_of(member.ask(call, view, key, tomb, looked=member in seen))
+            # Where there was nothing, a repair may have put it there since.
+            return await outcome_of(member.ask(call, view, key, tomb, looked=view.info is not None))
 
         removed = await map_all(list(change.done), remove, at_once=len(self.members))
         failed = [each for each in removed if each is not None]

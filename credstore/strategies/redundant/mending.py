@@ -304,9 +304,13 @@ class Mender:
     async def replicate(
         self, key: str, source: Sequence[View], newest: ObjectInfo, target: View, *, exclusive: bool
     ) -> None:
-        """Put a checked copy of the newest version where it is not.
+        """Put a checked copy of the newest version where it is not, unless it is deleted meanwhile.
+
+        A deletion puts its tombstone before it looks for objects, and this looks for a tombstone after it has
+        put the object; so whichever is later removes it.
 
         Raises:
+            StorageConflictError: It was deleted.
             StorageUnsupportedError: The member has no conditions, and this was not given the store to itself.
             StorageIntegrityError: There is no copy that can be checked.
             StorageError: As `Driver.get` and `Driver.put`.
@@ -335,6 +339,11 @@ class Mender:
                 deadline=self._deadline(),
             ),
         )
+        grave = await self._looking.grave(target.member, key, self._deadline())
+        tomb = None if grave is None else stamp_of(grave)
+        if tomb is not None and tomb > stamp_of(newest):
+            await self.remove(target, key, tomb, looked=False)
+            raise StorageConflictError("it was deleted meanwhile", key=key)
 
     async def send(
         self, key: str, source: Sequence[View], newest: ObjectInfo, target: Member, order: PutRequest

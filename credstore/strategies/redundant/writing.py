@@ -99,6 +99,8 @@ class Change(Generic[T]):
             await self._waiter
         finally:
             self._waiter = None
+        for task in [task for task in self.running if task.done()]:
+            self._take(task)  # What has ended by now counts, though its callback is still to come.
 
     async def cancel(self) -> None:
         """Cancel what is under way, and wait for it."""
