@@ -1,6 +1,7 @@
 """Every public constructor and function with arguments that are right, to be made wrong one at a time."""
 
 import asyncio
+import atexit
 import contextlib
 import json
 import os
@@ -105,6 +106,7 @@ REPORT = {
 def report_file():
     path = Path(tempfile.gettempdir()) / f"credstore-report-{os.getpid()}.json"
     path.write_bytes(encode_report(credstore.CapabilityReport(**REPORT)))
+    atexit.register(path.unlink, missing_ok=True)
     return {"path": path}
 
 
