@@ -822,6 +822,7 @@ CALLS: dict[str, Call] = {
     "ObjectInfo": Call(given(**INFO)),
     "Page": Call(given(entries=(), cursor=None)),
     "Precondition": Call(given()),
+    "PartDigests": Call(given(size=1, digests=[bytes(32)])),
     "PutRequest": Call(given(key="a", body=BytesBody(b"1"), write_id="1")),
     "PutResult": Call(given(**INFO)),
     "ReadOptions": Call(given()),
