@@ -104,8 +104,10 @@ class VerificationPolicy:
         """
         try:
             document = tomllib.loads(_read(path).decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:  # Also a number of more digits than Python reads.
             raise StorageConfigurationError(f"{path} is not TOML: {error}") from None
+        except RecursionError:
+            raise StorageConfigurationError(f"{path} is nested too deeply") from None
         _check(document, _TABLES, str(path))
         folder = path.parent
         c2pa = _table(document, "c2pa", _C2PA)

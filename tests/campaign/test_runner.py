@@ -23,7 +23,7 @@ SMALLEST = {
     "injections": 20,
     "objects": 300,
     "cancels": 500,
-    "fuzz": 600,
+    "fuzz": 1_000,
     "logs": 2,
     "log-kills": 8,
     "weather": 20,
