@@ -24,11 +24,14 @@ from datetime import datetime, timedelta
 from difflib import get_close_matches
 from functools import cache, partial, wraps
 from inspect import Parameter, signature
+from itertools import compress
+from operator import attrgetter, is_not
 from os import PathLike
 from typing import (
     IO,
     Any,
     Literal,
+    NamedTuple,
     ParamSpec,
     TypeVar,
     Union,
@@ -106,7 +109,11 @@ def fits(hint: Any, value: object) -> bool:
         return True
     if kind is tuple and of[-1] is Ellipsis:  # The most frequent container; mostly of one class.
         return all(type(each) is of[0] or fits(of[0], each) for each in cast("tuple[object, ...]", value))
-    return all(fits(each, element) for each, element in _elements(kind, of, value))
+    if kind is Mapping and of[-1] in _ANYTHING and isinstance(value, dict):
+        names = cast("dict[object, object]", value)
+        if {*map(type, names)} <= {of[0]}:  # As nearly all mappings: texts to anything.
+            return True
+    return all(fits(each, element) for each, element in _elements(kind, of, cast("object", value)))
 
 
 @cache
@@ -293,21 +300,41 @@ def check_fields(value: object, error: type[StorageError] = StorageInvalidReques
         StorageError: Of this class; a field has a wrong type.
     """
     kind = type(value)
-    for name, hint, at_once, default in _fields(cast("Hashable", kind)):
-        found = getattr(value, name)
-        if found is not default and type(found) not in at_once and not fits(hint, found):
-            raise error(_wrong(name, kind.__name__, hint, found))
+    known = _fields(cast("Hashable", kind))
+    found = known.values(value)
+    others = map(is_not, found, known.defaults)  # Defaults fit, and most fields have theirs.
+    for each, (name, hint, at_once) in compress(zip(found, known.told, strict=True), others):
+        if type(each) not in at_once and not fits(hint, each):
+            raise error(_wrong(name, kind.__name__, hint, each))
+
+
+class _Fields(NamedTuple):
+    """The fields of a dataclass that its constructor takes.
+
+    Attributes:
+        told: Of each its name, its annotation, and the types that fit at once.
+        defaults: Of each.
+        values: Returns those that an instance has.
+    """
+
+    told: tuple[tuple[str, Any, frozenset[type]], ...]
+    defaults: tuple[Any, ...]
+    values: Callable[[object], tuple[Any, ...]]
 
 
 @cache
-def _fields(kind: type) -> tuple[tuple[str, Any, frozenset[type], Any], ...]:
-    """Of each field its name, its annotation, the types that fit at once, and its default, which fits."""
+def _fields(kind: type) -> _Fields:
     hints = get_type_hints(kind)
-    return tuple(
-        (each.name, hints[each.name], _at_once(hints[each.name]), each.default)
-        for each in fields(cast("Any", kind))
-        if each.init
-    )
+    taken = [each for each in fields(cast("Any", kind)) if each.init]
+    told = tuple((each.name, hints[each.name], _at_once(hints[each.name])) for each in taken)
+    return _Fields(told, tuple(each.default for each in taken), _values([each.name for each in taken]))
+
+
+def _values(names: Sequence[str]) -> Callable[[object], tuple[Any, ...]]:
+    """What returns the attributes of these names."""
+    if len(names) > 1:
+        return cast("Callable[[object], tuple[Any, ...]]", attrgetter(*names))
+    return lambda value: tuple(getattr(value, name) for name in names)
 
 
 def unchecked(kind: Callable[P, R]) -> Callable[P, R]:

@@ -68,20 +68,35 @@ class StorageError(Exception):
     default_code: ClassVar[ErrorCode] = ErrorCode.STORAGE_ERROR
     default_retryable: ClassVar[bool] = False
 
+    # What most errors lack, so that one without facts, such as each object that is not there, costs little.
+    provider_code: str | None = None
+    provider: str | None = None
+    operation: str | None = None
+    key: str | None = None
+    bucket: str | None = None
+    status_code: int | None = None
+    request_id: str | None = None
+    applied: Applied = "no"
+    retry_after: float | None = None
+
     def __init__(self, message: str, **facts: Unpack[ErrorFacts]) -> None:
         super().__init__(message)
         self.message = message
-        self.code: ErrorCode | str = facts.get("code") or self.default_code
-        self.provider_code: str | None = facts.get("provider_code")
-        self.provider: str | None = facts.get("provider")
-        self.operation: str | None = facts.get("operation")
-        self.key: str | None = facts.get("key")
-        self.bucket: str | None = facts.get("bucket")
-        self.status_code: int | None = facts.get("status_code")
-        self.request_id: str | None = facts.get("request_id")
-        self.retryable: bool = facts.get("retryable", self.default_retryable)
-        self.applied: Applied = facts.get("applied", "no")
-        self.retry_after: float | None = facts.get("retry_after")
+        self.code: ErrorCode | str = self.default_code
+        self.retryable: bool = self.default_retryable
+        if not facts:
+            return
+        self.code = facts.get("code") or self.default_code
+        self.provider_code = facts.get("provider_code")
+        self.provider = facts.get("provider")
+        self.operation = facts.get("operation")
+        self.key = facts.get("key")
+        self.bucket = facts.get("bucket")
+        self.status_code = facts.get("status_code")
+        self.request_id = facts.get("request_id")
+        self.retryable = facts.get("retryable", self.default_retryable)
+        self.applied = facts.get("applied", "no")
+        self.retry_after = facts.get("retry_after")
 
     def at(self, *, provider: str, operation: str, key: str | None) -> Self:
         """Fill in the facts that only the provider knows, keeping those already there; returns itself."""

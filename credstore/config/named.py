@@ -79,10 +79,12 @@ def read_stores(path: Path) -> Mapping[str, Mapping[str, object]]:
         ) from None
     except UnicodeDecodeError:
         raise StorageConfigurationError(f"the file of stores {path} is not UTF-8") from None
-    except tomllib.TOMLDecodeError as error:
+    except ValueError as error:  # Also a number of more digits than Python reads.
         line = _LINE.search(str(error))
         where = f"line {line[1]} of " if line else ""
         raise StorageConfigurationError(f"{where}the file of stores {path} is not TOML") from None
+    except RecursionError:
+        raise StorageConfigurationError(f"the file of stores {path} is nested too deeply") from None
     for name, store in found.items():
         if not NAME.fullmatch(name) or not isinstance(store, dict):
             raise StorageConfigurationError(

@@ -59,7 +59,7 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.hashing import hash_into, joined, sha256
+from credstore.hashing import LOOP_BUDGET, hash_into, joined, sha256
 from credstore.model import NOTHING, LinkGrant, Retention
 from credstore.quick import made
 
@@ -207,10 +207,11 @@ class MemoryDriver(Driver):
             StorageIntegrityError: The body is not what `request.digest` names; nothing was stored.
             StorageInvalidRequestError: Code "BODY_LENGTH"; nothing was stored.
         """
+        name = self.name
         self._guard.check(request.deadline)
-        check_put(request, self._capabilities, self.name)
-        if self.name in request.driver_options:
-            raise OPTIONS.of(self.name)
+        check_put(request, self._capabilities, name)
+        if name in request.driver_options:
+            raise OPTIONS.of(name)
         data, digest = await _received(request)
         self._guard.check(request.deadline)
         fields: dict[str, Any] = {
@@ -223,7 +224,7 @@ class MemoryDriver(Driver):
             "system": _kept(request.system),
             "write_id": request.write_id,
             "digest": digest,
-            "served_by": self.name,
+            "served_by": name,
         }
         info = made(ObjectInfo, fields)
         retention = request.retention or NOT_RETAINED
@@ -232,7 +233,7 @@ class MemoryDriver(Driver):
 
     def _publish(self, stored: MemoryObject, precondition: Precondition) -> PutResult:
         """Check the condition and make the object visible, in one step."""
-        info = stored.info
+        info, name = stored.info, self.name
         now = self._objects.by_key.get(info.key)
         if precondition.mode == "create" and now is not None:
             raise StorageAlreadyExistsError("there is already an object with this key")
@@ -245,8 +246,8 @@ class MemoryDriver(Driver):
             "size": info.size,
             "etag": info.etag,
             "digest": info.digest,
-            "served_by": self.name,
-            "replicas": (self.name,),
+            "served_by": name,
+            "replicas": (name,),
         }
         return made(PutResult, result)
 
@@ -467,7 +468,7 @@ async def _received(request: PutRequest) -> tuple[bytes, bytes]:
     """All bytes of the body, checked against its length and digest, and their SHA-256."""
     data = request.body.data
     if data is not None:
-        digest = await sha256(data)
+        digest = new_sha256(data).digest() if len(data) <= LOOP_BUDGET else await sha256(data)
     else:
         data, digest = await _drained(request)
     length = request.body.length

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Awaitable, Callable, Generator
-from contextlib import contextmanager
+from asyncio import get_running_loop
+from collections.abc import Awaitable, Callable
+from contextlib import AbstractContextManager
 from contextvars import Token
 from types import TracebackType
 from typing import Protocol, Self, TypeAlias
@@ -68,7 +69,8 @@ class Lifetime:
         self.closed = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._forks = forks.count
-        self._running = 0
+        self.running = 0
+        """Calls that `close` waits for."""
         self._idle = asyncio.Event()
         self._closing = asyncio.Lock()
         self._released = False
@@ -85,7 +87,9 @@ class Lifetime:
         Raises:
             StorageInvalidRequestError: Closed, forked, or on another event loop.
         """
-        loop = asyncio.get_running_loop()
+        loop = get_running_loop()
+        if loop is self._loop and not self.closed and self._forks == forks.count:
+            return
         if self._forks != forks.count:
             self._refuse(
                 ErrorCode.FORKED, "was made before this process was forked; make a new one here", operation
@@ -108,15 +112,9 @@ class Lifetime:
         if not self._writable():
             raise read_only(self.label).at(provider=self.label, operation=operation, key=key)
 
-    def enter(self) -> None:
-        """Count a call, for `close` to wait for."""
-        self._running += 1
-
-    def leave(self) -> None:
-        """End a counted call."""
-        self._running -= 1
-        if self.closed and self._running == 0:  # By now, none can enter any more.
-            self._idle.set()
+    def left(self) -> None:
+        """The last counted call has ended after `close` began; none can begin any more."""
+        self._idle.set()
 
     def _refuse(self, code: ErrorCode, why: str, operation: str) -> None:
         raise StorageInvalidRequestError(
@@ -133,7 +131,7 @@ class Lifetime:
         async with self._closing:
             if self._released:
                 return
-            if self._running and self._loop is asyncio.get_running_loop():
+            if self.running and self._loop is asyncio.get_running_loop():
                 await self._idle.wait()
             await release()
             self._released = True
@@ -153,26 +151,37 @@ def restore(error: BaseException, chain: Chain) -> None:
     error.__cause__, error.__context__, error.__suppress_context__ = chain
 
 
+class _Outside:
+    """A context around code of the user's; the first that it raises goes to the user as it is."""
+
+    __slots__ = ("_call",)
+
+    def __init__(self, call: Call) -> None:
+        self._call = call
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        # A cancellation is of whoever cancels or leaves the call.
+        if error is not None and not isinstance(error, asyncio.CancelledError | GeneratorExit):
+            self._call.blame(error, chain_of(error))
+
+
 class Call:
     """A context around one verb."""
 
-    __slots__ = (
-        "_chain",
-        "_counts",
-        "_lifetime",
-        "_noting",
-        "_requests",
-        "_size",
-        "_start",
-        "_token",
-        "attributes",
-        "awaited",
-        "key",
-        "mutation",
-        "operation",
-        "users",
-        "wired",
-    )
+    # What most calls leave as it is.
+    _requests = 0
+    _size = 0
+    _start = 0.0
+    _token: Token[tuple[Callable[[str], None], ...]] | None = None
+    _noting: Token[Counts | None] | None = None
+    _chain: Chain = (None, None, False)
+    users: BaseException | None = None
+    """What the user's own stream or callback raised first: it goes to the user as it is."""
 
     def __init__(
         self,
@@ -197,20 +206,12 @@ class Call:
         """
         self._lifetime = lifetime
         self._counts = lifetime.metrics.by_verb.get(operation) or lifetime.metrics.of(operation)
-        self._requests = 0
-        self._size = 0
-        self._token: Token[tuple[Callable[[str], None], ...]] | None = None
-        self._noting: Token[Counts | None] | None = None
         self.wired = wired
-        self._start = 0.0
         self.operation = operation
         self.key = key
         self.mutation = mutation
         self.awaited = awaited
         self.attributes: dict[str, object] = {}
-        self.users: BaseException | None = None
-        """What the user's own stream or callback raised first: it goes to the user as it is."""
-        self._chain: Chain = (None, None, False)
 
     def watching(self, progress: Progress) -> Progress:
         """The same callback, which is not called again once anything of the user's has raised.
@@ -229,16 +230,9 @@ class Call:
 
         return watch
 
-    @contextmanager
-    def outside(self) -> Generator[None, None, None]:
+    def outside(self) -> AbstractContextManager[None]:
         """Around code of the user's; the first that it raises goes to the user as it is."""
-        try:
-            yield
-        except (asyncio.CancelledError, GeneratorExit):
-            raise  # Of whoever cancels or leaves the call.
-        except BaseException as error:
-            self.blame(error, chain_of(error))
-            raise
+        return _Outside(self)
 
     def blame(self, error: BaseException, chain: Chain) -> None:
         """Take note of what code of the user's raised, and of the causes it had; the first of it counts."""
@@ -257,7 +251,7 @@ class Call:
         if self.mutation:
             lifetime.check_writable(self.operation, self.key)
         if self.awaited:
-            lifetime.enter()
+            lifetime.running += 1
         if lifetime.noted and self.awaited:  # A scan shares its context with whoever iterates over it.
             self._noting = noting.set(self._counts)
             if self.wired:
@@ -278,14 +272,17 @@ class Call:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
+        lifetime = self._lifetime
         if self.awaited:
-            self._lifetime.leave()
+            lifetime.running -= 1
+            if lifetime.closed and not lifetime.running:
+                lifetime.left()
         if self._noting is not None:
             noting.reset(self._noting)
         if self._token is not None:
             listeners.reset(self._token)
         if error is None and self.users is None:
-            if self._lifetime.observers:
+            if lifetime.observers:
                 self._ended(None)
             else:
                 self._counts.ended(time.monotonic() - self._start, self._size, None)

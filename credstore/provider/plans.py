@@ -35,10 +35,11 @@ _SHARED = frozenset(
     }
 )
 """Options that decide what is kept, where their values are immutable."""
-_OWN = frozenset({"metadata", "progress", "timeout"})
+OWN = frozenset({"metadata", "progress", "timeout"})
 """Options that each write may have for itself."""
 _IMMUTABLE = frozenset({str, bool, type(None)})
 _MOST = 64
+_NONE: StoreOptions = {}
 
 
 def plain_write(
@@ -56,13 +57,28 @@ def plain_write(
         StorageInvalidRequestError: An option is wrong, or the object is too large.
         StorageUnsupportedError: The provider cannot honour an option.
     """
-    data = body.data
-    size = len(data)
-    if session.policy is not None or size > LOOP_BUDGET:
+    if session.policy is not None or len(body.data) > LOOP_BUDGET:
         return None
     plan = _plan_of(options, session)
     if plan is None:
         return None
+    return plain_request(plan, key, body, options), plan.content_type
+
+
+def plain_request(plan: Plan, key: str, body: BytesBody, options: StoreOptions = _NONE) -> PutRequest:
+    """The request of a plain write.
+
+    Args:
+        plan: Of its options.
+        key: Of the object.
+        body: The bytes.
+        options: Those that each write may have for itself are taken from these.
+
+    Raises:
+        StorageInvalidRequestError: One of those is wrong, or the object is too large.
+    """
+    data = body.data
+    size = len(data)
     limit = plan.able.max_object_size
     if limit is not None and size > limit:
         raise too_large(size, limit)
@@ -85,20 +101,27 @@ def plain_write(
             timeout = None if timeout is None else options["timeout"]
     if timeout is not None:
         fields["deadline"] = time.monotonic() + timeout + size / SLOWEST
-    return made(PutRequest, fields), plan.content_type
+    return made(PutRequest, fields)
+
+
+def shared_of(options: StoreOptions) -> tuple[object, ...] | None:
+    """What the plan of these options is kept under; None where a write with them is not a plain one."""
+    shared: tuple[object, ...] = ()
+    given: Mapping[str, object] = options
+    for name, value in given.items():
+        if name in _SHARED and type(value) in _IMMUTABLE:
+            shared += (name, value)
+        elif name not in OWN:
+            return None
+    return shared
 
 
 def _plan_of(options: StoreOptions, session: Session) -> Plan | None:
     """What is kept for these options, made where it is missing; None where the write is not a plain one."""
-    shared: tuple[object, ...] = ()
-    if options:
-        given: Mapping[str, object] = options
-        for name, value in given.items():
-            if name in _SHARED and type(value) in _IMMUTABLE:
-                shared += (name, value)
-            elif name not in _OWN:
-                return None
-        check_options(options)
+    shared = shared_of(options)
+    if shared is None:
+        return None
+    check_options(options)
     able = session.capabilities
     plan = session.plans.get(shared)
     if plan is None or plan.able is not able:

@@ -233,13 +233,17 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
 
         Cost: 1 request.
         """
-        encryption, session = known_encryption(encryption), self._session
+        session = self._session
+        if encryption is not None:
+            encryption = known_encryption(encryption)
         with session.call("retrieve", key) as call:
             session.check_key(key)
             if max_size is not None:
                 check_count("max_size", max_size)
-            check_flag("decode", decode)
-            check_progress(progress)
+            if decode is not True:
+                check_flag("decode", decode)
+            if progress is not None:
+                check_progress(progress)
             reading = Reading(
                 session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
             )

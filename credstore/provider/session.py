@@ -191,6 +191,11 @@ class Session:
         """
         return deadline_for(self.config.timeout if timeout is None else timeout, size)
 
+    def _deadline_of(self, timeout: float | None) -> float | None:
+        if timeout is None:  # The configured one is more than 0.
+            return time.monotonic() + self.config.timeout
+        return deadline_for(timeout)
+
     def reading(
         self,
         encryption: CustomerKey | ClientSide | None = None,
@@ -205,7 +210,7 @@ class Session:
         if encryption is None and version_id is None:
             own = self.config.encryption
             key = own if isinstance(own, CustomerKey) else None
-            return made(ReadOptions, {"customer_key": key, "deadline": self.deadline(timeout)})
+            return made(ReadOptions, {"customer_key": key, "deadline": self._deadline_of(timeout)})
         if version_id is not None:
             check_version_id(version_id)
         if encryption is not None and not isinstance(encryption, CustomerKey | ClientSide):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
@@ -237,6 +242,8 @@ class Session:
             asked: The call's option.
             timeout: Seconds that its key service has to respond, in place of the configured ones.
         """
+        if asked is None and timeout is None:
+            return self.policy
         own = asked if isinstance(asked, ClientSide) else None if timeout is None else self._policy
         if own is None or timeout is not None:
             return self.policy if own is None else self._with_detached_keys(own, timeout)

@@ -164,7 +164,7 @@ def check_count(name: str, value: object) -> None:
     Raises:
         StorageInvalidRequestError: Not a whole number, or below 0.
     """
-    if not isinstance(value, int) or isinstance(value, bool):
+    if type(value) is not int and (not isinstance(value, int) or isinstance(value, bool)):
         raise StorageInvalidRequestError(f"{name} is a whole number, not {type(value).__name__}")
     if value < 0:
         raise StorageInvalidRequestError(f"{name} is 0 or more, not {value}")

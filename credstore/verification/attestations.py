@@ -10,13 +10,15 @@ from __future__ import annotations
 import base64
 import binascii
 from datetime import datetime
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 from cryptography.exceptions import InvalidSignature
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, utils
 
 from credstore.errors import StorageError
+from credstore.extras import is_installed, missing_extra
+from credstore.proofs.attestations.verifiers import sigstore_verifier
 from credstore.proofs.format.bundle import verify_bundle
 from credstore.proofs.format.canonical import Json, parse_json
 from credstore.proofs.format.dsse import encode_pae
@@ -29,7 +31,10 @@ from credstore.proofs.format.errors import (
 )
 from credstore.proofs.format.record import AssetDigest
 from credstore.verification.evidence import Evidence, State, clock_of
-from credstore.verification.policy import VerificationPolicy
+from credstore.verification.policy import SigstoreIdentity, VerificationPolicy
+
+if TYPE_CHECKING:
+    from sigstore.verify import Verifier
 
 LARGEST = 4 * 1024 * 1024
 _MOST_LINES = 100
@@ -110,10 +115,14 @@ def _judge(data: bytes, place: str, digest: AssetDigest, policy: VerificationPol
     document = _object(parse_json(data, limit=LARGEST), "the bundle")
     if str(document.get("mediaType", "")).startswith(_SIGSTORE):
         material = _object(document.get("verificationMaterial"), "verificationMaterial")
+        message = document.get("messageSignature")
         if "publicKey" not in material:
+            about = message.get("messageDigest") if isinstance(message, dict) else None
+            if isinstance(about, dict) and not _is_about(about, digest):
+                return failure("signature", place, _about_another())
             return _by_certificate(data, place, digest, policy)
-        if "messageSignature" in document:
-            return _message(_object(document["messageSignature"], "messageSignature"), place, digest, policy)
+        if message is not None:
+            return _message(_object(message, "messageSignature"), place, digest, policy)
         return _envelope(_object(document.get("dsseEnvelope"), "dsseEnvelope"), place, digest, policy)
     return _envelope(document, place, digest, policy)
 
@@ -142,9 +151,8 @@ def _envelope(
 def _message(
     signature: dict[str, Json], place: str, digest: AssetDigest, policy: VerificationPolicy
 ) -> Evidence:
-    about = _object(signature.get("messageDigest"), "messageDigest")
-    if about.get("algorithm") != "SHA2_256" or _base64(about.get("digest"), "digest") != digest.sha256:
-        return failure("signature", place, ProofAssetMismatchError("the signature is about another file"))
+    if not _is_about(_object(signature.get("messageDigest"), "messageDigest"), digest):
+        return failure("signature", place, _about_another())
     sig = _base64(signature.get("signature"), "signature")
     for each in policy.keys:
         key = serialization.load_pem_public_key(each.key.to_pem())
@@ -157,46 +165,84 @@ def _message(
     return _by_no_one("signature", place, policy, ("the file",))
 
 
+def _is_about(about: dict[str, Json], digest: AssetDigest) -> bool:
+    return about.get("algorithm") == "SHA2_256" and _base64(about.get("digest"), "digest") == digest.sha256
+
+
+def _about_another() -> ProofAssetMismatchError:
+    return ProofAssetMismatchError("the signature is about another file")
+
+
 def _by_no_one(kind: Any, place: str, policy: VerificationPolicy, what: tuple[str, ...]) -> Evidence:
     words = "no key of the policy has signed it" if policy.keys else "the policy has no keys to check it with"
     return failure(kind, place, ProofUntrustedKeyError(words), "untrusted", what=what)
 
 
 def _by_certificate(data: bytes, place: str, digest: AssetDigest, policy: VerificationPolicy) -> Evidence:
-    """A bundle of sigstore's public service, by the package `sigstore` and the identities of the policy."""
+    """A bundle with a certificate, by `sigstore` and the identities of the policy; without a request."""
     if not policy.identities:
         words = "the policy names no sigstore identity that may have signed it"
         return failure("signature", place, ProofUntrustedKeyError(words), "untrusted")
-    try:
-        from sigstore.errors import Error
-        from sigstore.hashes import Hashed
-        from sigstore.models import Bundle
-        from sigstore.verify import Verifier
-        from sigstore.verify.policy import AnyOf, Identity
-        from sigstore_models.common.v1 import HashAlgorithm
-    except ImportError:
-        words = "bundles with a certificate need the package sigstore: pip install sigstore"
-        return failure("signature", place, ProofPolicyError(words), "unchecked")
-    asked = AnyOf([Identity(identity=each.identity, issuer=each.issuer) for each in policy.identities])
-    try:
-        bundle = Bundle.from_json(data)
-        # Offline: with the roots that the package has, and no request.
-        verifier = Verifier.production(offline=True)
-        if bundle._dsse_envelope is not None:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to ask
-            kind, payload = verifier.verify_dsse(bundle, asked)
-            statement = _object(parse_json(payload, limit=LARGEST), "the statement")
-            if digest.sha256.hex() not in _subjects(statement):
-                error = ProofAssetMismatchError("the statement is about other files")
-                return failure("attestation", place, error)
-            what = (str(statement.get("predicateType", kind)),)
+    if not is_installed("sigstore"):
+        return failure(
+            "signature", place, missing_extra("sigstore", "bundles with a certificate need"), "unchecked"
+        )
+    from sigstore.errors import Error
+
+    refusal: ProofError | None = None
+    for each in policy.identities:
+        try:
+            verifier = sigstore_verifier(each.trusted_root)
+        except (Error, OSError) as error:
+            words = f"sigstore has no roots of trust here: {error}"
+            return failure("signature", place, ProofPolicyError(words), "unchecked")
+        try:
+            kind, what, when = _certified(data, digest, each, verifier)
+        except ProofAssetMismatchError as error:
+            return failure("attestation", place, error)
+        except Exception as error:  # noqa: BLE001 - whatever a planted bundle makes a parser raise
+            words = str(error) if isinstance(error, Error) else type(error).__name__
+            refusal = refusal or ProofUntrustedKeyError(f"sigstore: {' '.join(words.split())[:200]}")
         else:
-            hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=digest.sha256)
-            verifier.verify_artifact(hashed, bundle, asked)
-            what = ("the file",)
-    except Error as error:
-        return failure("signature", place, ProofUntrustedKeyError(f"sigstore: {str(error)[:200]}"))
-    names = " or ".join(each.identity for each in policy.identities)
-    return Evidence("signature", "trusted", place, who=names, what=what, clock="sigstore's log")
+            return Evidence(
+                kind,
+                "trusted",
+                place,
+                who=each.identity,
+                what=(what,),
+                when=when,
+                clock="sigstore's certificate authority",
+            )
+    return failure("signature", place, cast("ProofError", refusal))
+
+
+def _certified(
+    data: bytes, digest: AssetDigest, signer: SigstoreIdentity, verifier: Verifier
+) -> tuple[Literal["attestation", "signature"], str, datetime]:
+    """What an identity has signed about an asset, and when it was certified for that, minutes before.
+
+    Raises:
+        ProofAssetMismatchError: It is about other files.
+        Exception: It does not verify, or this identity has not signed it.
+    """
+    from sigstore.hashes import Hashed
+    from sigstore.models import Bundle
+    from sigstore.verify.policy import Identity
+    from sigstore_models.common.v1 import HashAlgorithm
+
+    asked = Identity(identity=signer.identity, issuer=signer.issuer)
+    bundle = Bundle.from_json(data)
+    if bundle._dsse_envelope is None:  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - there is no other way to ask
+        hashed = Hashed(algorithm=HashAlgorithm.SHA2_256, digest=digest.sha256)
+        verifier.verify_artifact(hashed, bundle, asked)
+        return "signature", "the file", bundle.signing_certificate.not_valid_before_utc
+    kind, payload = verifier.verify_dsse(bundle, asked)
+    # What another type means is not for us to say, even if it reads like a statement.
+    statement = _object(parse_json(payload, limit=LARGEST), "the statement") if kind == _STATEMENT else {}
+    if digest.sha256.hex() not in _subjects(statement):
+        raise ProofAssetMismatchError("the statement is about other files")
+    what = str(statement.get("predicateType", kind))
+    return "attestation", what, bundle.signing_certificate.not_valid_before_utc
 
 
 def _subjects(statement: dict[str, Json]) -> set[str]:

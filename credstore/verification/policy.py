@@ -15,6 +15,8 @@ from typing import Any, cast
 
 from credstore.artifacts.signing.keys import ModelKey
 from credstore.errors import StorageConfigurationError
+from credstore.extras import is_installed
+from credstore.proofs.attestations.verifiers import sigstore_verifier
 from credstore.proofs.c2pa.trust import C2paTrust, TrustList
 from credstore.proofs.c2pa.verdict import Ingredients
 from credstore.proofs.format.trust import TrustStore, parse_trust_store
@@ -26,7 +28,7 @@ _C2PA = ("ingredients", "snapshot", "saved", "signers", "timestamps", "identitie
 _LIST = ("name", "file", "allowed", "purposes", "date", "source")
 _PROOFS = ("trust", "threshold", "timestamps")
 _KEY = ("name", "file")
-_IDENTITY = ("identity", "issuer")
+_IDENTITY = ("identity", "issuer", "trusted_root")
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,10 +41,24 @@ class NamedKey:
 
 @dataclass(frozen=True, slots=True)
 class SigstoreIdentity:
-    """Who may have signed with a certificate of sigstore: an address, and who vouched for it."""
+    """Who may have signed with a certificate of sigstore: an address, and who vouched for it.
+
+    Attributes:
+        identity: An e-mail address or a URI, such as that of a workflow.
+        issuer: The OIDC issuer that confirmed it.
+        trusted_root: In JSON, where that is not the public instance's.
+
+    Raises:
+        StorageConfigurationError: `trusted_root` is something else.
+    """
 
     identity: str
     issuer: str
+    trusted_root: bytes | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if self.trusted_root is not None and is_installed("sigstore"):
+            sigstore_verifier(self.trusted_root)
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,8 +104,10 @@ class VerificationPolicy:
         """
         try:
             document = tomllib.loads(_read(path).decode())
-        except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        except ValueError as error:  # Also a number of more digits than Python reads.
             raise StorageConfigurationError(f"{path} is not TOML: {error}") from None
+        except RecursionError:
+            raise StorageConfigurationError(f"{path} is nested too deeply") from None
         _check(document, _TABLES, str(path))
         folder = path.parent
         c2pa = _table(document, "c2pa", _C2PA)
@@ -118,16 +136,7 @@ class VerificationPolicy:
             threshold=threshold,
             timestamps=b"" if times is None else _read(folder / times),
             keys=tuple(_array(document, "keys", _KEY, lambda each: _key(each, folder))),
-            identities=tuple(
-                _array(
-                    document,
-                    "sigstore",
-                    _IDENTITY,
-                    lambda each: SigstoreIdentity(
-                        _needed(each, "identity", "sigstore"), _needed(each, "issuer", "sigstore")
-                    ),
-                )
-            ),
+            identities=tuple(_array(document, "sigstore", _IDENTITY, lambda each: _identity(each, folder))),
         )
 
 
@@ -192,6 +201,15 @@ def _lists(c2pa: Mapping[str, Any], purpose: str, folder: Path) -> tuple[TrustLi
 def _key(each: Mapping[str, Any], folder: Path) -> NamedKey:
     file = _needed(each, "file", "keys")
     return NamedKey(_text(each, "name", "keys") or file, ModelKey(_read(folder / file)))
+
+
+def _identity(each: Mapping[str, Any], folder: Path) -> SigstoreIdentity:
+    file = _text(each, "trusted_root", "sigstore")
+    return SigstoreIdentity(
+        _needed(each, "identity", "sigstore"),
+        _needed(each, "issuer", "sigstore"),
+        None if file is None else _read(folder / file),
+    )
 
 
 def _text(table: Mapping[str, Any], name: str, where: str) -> str | None:

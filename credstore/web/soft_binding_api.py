@@ -118,12 +118,12 @@ def document() -> dict[str, Any]:
                 _query(
                     "returnActiveManifest",
                     {"type": "boolean", "default": False},
-                    "Accepted; the whole store is returned, in which the active manifest is the last.",
+                    "Whether the manifest store has the active manifest alone, without those of ingredients.",
                 ),
             ],
             "responses": {
                 "200": {
-                    "description": "The manifest store.",
+                    "description": "The manifest store, whose active manifest has this label.",
                     "content": {"application/c2pa": {"schema": {"type": "string", "format": "binary"}}},
                 },
                 **_failing(400, 404, 414, 429, 503),

@@ -250,11 +250,12 @@ class SoftBindingApp:
         return _answer({"matches": matches})
 
     async def _manifest(self, label: str, asked: Mapping[str, str]) -> Answer:
-        if asked.get("returnActiveManifest", "false") not in {"true", "false"}:
+        active_only = asked.get("returnActiveManifest", "false")
+        if active_only not in {"true", "false"}:
             raise _Refused(400, "returnActiveManifest is true or false")
         if not 0 < len(label) <= _LONGEST_LABEL:
             raise _Refused(400, f"a manifest's id has 1 to {_LONGEST_LABEL} characters")
-        data = await self._index.manifest(label)
+        data = await self._index.manifest(label, active_only=active_only == "true")
         return Answer(
             body=data, content_type=MANIFEST_TYPE, headers={"cache-control": "public, max-age=3600"}
         )

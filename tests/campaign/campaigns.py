@@ -12,6 +12,7 @@ from tests.campaign import (
     moves,
     objects,
     outages,
+    proofs,
     replicas,
     weather,
 )
@@ -27,6 +28,7 @@ CAMPAIGNS = [
         objects,
         cancels,
         fuzz,
+        proofs,
         logs,
         log_kills,
         weather,

@@ -6,6 +6,7 @@ import pytest
 
 from tests.proofs.c2pa_material import AUTHORITY, host
 from tests.proofs.c2pa_media import MEDIA
+from tests.proofs.sigstore_material import IDENTITY, OIDC, Instance
 from tests.verification.test_lists import FILES, publisher
 from tests.verification.test_verify import sign
 
@@ -82,6 +83,25 @@ def test_proofs_in_the_store_are_found(cli, photo):
     ended = cli("verify", "photo.png", "--trust", "keys.json")
     assert "https://news.example" in ended.out
     assert "verified" in ended.out
+
+
+def test_a_bundle_with_a_certificate_is_verified(cli, photo, tmp_path):
+    instance = Instance(tmp_path)
+    Path("scan.png").write_bytes(MEDIA["image/png"])
+    Path("scan.png.sigstore.json").write_bytes(instance.signed(MEDIA["image/png"]))
+    Path("instance.json").write_bytes(instance.trusted_root())
+    Path("policy.toml").write_text(
+        f'[[sigstore]]\nidentity = "{IDENTITY}"\nissuer = "{OIDC}"\ntrusted_root = "instance.json"\n'
+    )
+    ended = cli("verify", "scan.png", "--policy", "policy.toml")
+    for words in ("verified", IDENTITY, "scan.png.sigstore.json", "says sigstore's certificate authority"):
+        assert words in ended.out
+    document = cli("--json", "verify", "scan.png", "--policy", "policy.toml").document
+    assert (document["state"], document["evidence"][0]["who"]) == ("verified", IDENTITY)
+    Path("scan.png").write_bytes(MEDIA["image/png"] + b"x")
+    cli("verify", "scan.png", "--policy", "policy.toml", code=22)
+    Path("instance.json").write_bytes(b"{}")
+    cli("verify", "scan.png", "--policy", "policy.toml", code=8)
 
 
 def test_lists_are_updated_and_shown(cli, photo):

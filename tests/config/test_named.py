@@ -87,6 +87,8 @@ def test_an_unknown_name_says_where_it_was_looked_for_and_what_is_near(place):
     [
         ("[photos\n", "line 1 of the file of stores"),
         ('[photos]\nurl = "a"\n\nx', "is not TOML"),
+        (f"[photos]\nurl = {'[' * 5000}", "nested too deeply"),
+        (f"[photos]\nurl = {'9' * 5000}", "is not TOML"),
         ("photos = 1\n", "something that is not a store"),
         ('["a b"]\nurl = "memory:"\n', "something that is not a store"),
         ("[photos]\nurl = 1\n", "is not a store URL"),

@@ -142,23 +142,34 @@ class Instance:
             self.root_key, hashes.SHA256()
         )
 
-    def bundle(self, payload, identity=IDENTITY):
+    def bundle(self, payload, identity=IDENTITY, kind=PAYLOAD_TYPE):
         """A Sigstore bundle v0.3 around a payload, in JSON with spaces that nothing needs."""
         key = ec.generate_private_key(ec.SECP256R1())
+        sig = sign(key, encode_pae(kind, payload))
+        envelope = {"payload": b64(payload), "payloadType": kind, "signatures": [{"sig": b64(sig)}]}
         certificate = self._certificate(key, identity)
-        sig = sign(key, encode_pae(PAYLOAD_TYPE, payload))
-        pem = certificate.public_bytes(serialization.Encoding.PEM)
-        body = json.dumps(
-            {
-                "apiVersion": "0.0.1",
-                "kind": "dsse",
-                "spec": {
-                    "envelopeHash": {"algorithm": "sha256", "value": "0" * 64},
-                    "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()},
-                    "signatures": [{"signature": b64(sig), "verifier": b64(pem)}],
-                },
-            }
-        ).encode()
+        entry = {
+            "envelopeHash": {"algorithm": "sha256", "value": "0" * 64},
+            "payloadHash": {"algorithm": "sha256", "value": hashlib.sha256(payload).hexdigest()},
+            "signatures": [{"signature": b64(sig), "verifier": b64(_pem(certificate))}],
+        }
+        return self._bundle("dsse", entry, certificate, sig, {"dsseEnvelope": envelope})
+
+    def signed(self, data, identity=IDENTITY):
+        """A Sigstore bundle v0.3 with a signature of a file."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        sig, digest = sign(key, data), hashlib.sha256(data)
+        certificate = self._certificate(key, identity)
+        entry = {
+            "data": {"hash": {"algorithm": "sha256", "value": digest.hexdigest()}},
+            "signature": {"content": b64(sig), "publicKey": {"content": b64(_pem(certificate))}},
+        }
+        about = {"algorithm": "SHA2_256", "digest": b64(digest.digest())}
+        message = {"messageDigest": about, "signature": b64(sig)}
+        return self._bundle("hashedrekord", entry, certificate, sig, {"messageSignature": message})
+
+    def _bundle(self, kind, entry, certificate, sig, content):
+        body = json.dumps({"apiVersion": "0.0.1", "kind": kind, "spec": entry}).encode()
         leaf = hash_leaf(body)
         text = f"log.example\n1\n{b64(leaf)}\n"
         keyid = hashlib.sha256(spki(self.log_key)).digest()
@@ -170,7 +181,7 @@ class Instance:
                 {
                     "logIndex": "0",
                     "logId": {"keyId": b64(keyid)},
-                    "kindVersion": {"kind": "dsse", "version": "0.0.1"},
+                    "kindVersion": {"kind": kind, "version": "0.0.1"},
                     "inclusionProof": {
                         "logIndex": "0",
                         "rootHash": b64(leaf),
@@ -183,13 +194,16 @@ class Instance:
             ],
             "timestampVerificationData": {"rfc3161Timestamps": [{"signedTimestamp": b64(stamp)}]},
         }
-        envelope = {"payload": b64(payload), "payloadType": PAYLOAD_TYPE, "signatures": [{"sig": b64(sig)}]}
         members = {
             "mediaType": "application/vnd.dev.sigstore.bundle.v0.3+json",
             "verificationMaterial": material,
-            "dsseEnvelope": envelope,
+            **content,
         }
         return json.dumps(members, indent=3).encode() + b"\n"
+
+
+def _pem(certificate):
+    return certificate.public_bytes(serialization.Encoding.PEM)
 
 
 def _usage(*, sign):

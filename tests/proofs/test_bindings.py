@@ -15,6 +15,8 @@ from credstore.proofs.bindings import ISCC, BindingIndex, fingerprint_of
 from credstore.proofs.bindings.finding import NEAR, label_of
 from credstore.proofs.bindings.names import BindingNames, decode_value, distance, encode_value
 from credstore.proofs.c2pa import sign_manifest
+from credstore.proofs.c2pa.boxes import active_manifest
+from credstore.proofs.format.errors import ProofManifestError
 from credstore.provider.presets import MemoryStorageProvider
 from tests.proofs.c2pa_material import CREDENTIALS, DEFINITION
 from tests.proofs.material import SIGNER, TRUST
@@ -195,6 +197,28 @@ def test_planted_names_lead_nowhere():
             await provider.store(f"{prefix}{proof.proof_id}", b"{}", compress=False)
         assert await index.find(ISCC, encode_value(b"\x21\x07" + bytes(32))) == []
         assert len(await index.find(ISCC, encode_value(value))) == 1
+
+    with_index(scene)
+
+
+def test_the_active_manifest_is_found_without_those_of_ingredients(monkeypatch):
+    async def scene(index):
+        options = {"credential": CREDENTIALS["ES256"], "embed": True}
+        first = await sign_manifest(encoded(picture(3)), "image/png", definition=DEFINITION, **options)
+        edited = {"title": "edited", "assertions": [{"label": "example.claim", "data": {"step": 2}}]}
+        second = await sign_manifest(first.asset, "image/png", definition=edited, parent=True, **options)
+        await index.issue(second.asset, manifest=second.manifest, media_type="image/png")
+        label = await label_of(second.manifest)
+        alone = await index.manifest(label, active_only=True)
+        assert (await label_of(alone), alone) == (label, active_manifest(second.manifest))
+        assert await index.manifest(label) == second.manifest
+        for wrong in (await label_of(first.manifest), "urn:c2pa:none"):
+            with pytest.raises(StorageNotFoundError):
+                await index.manifest(wrong, active_only=True)
+        # What comes out is read before it is returned.
+        monkeypatch.setattr("credstore.proofs.bindings.finding.active_manifest", lambda store: first.manifest)
+        with pytest.raises(ProofManifestError):
+            await index.manifest(label, active_only=True)
 
     with_index(scene)
 

@@ -10,6 +10,7 @@ from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.store.layout import INDEX_BODY
 from credstore.proofs.store.model import IssueRequest
 from credstore.proofs.store.repository import LEFTOVER_AGE
+from tests.proofs.growing import Growing, growth
 from tests.proofs.shelves import DAY, HOUR, LAYOUT, Shelf, invariant
 
 
@@ -43,6 +44,23 @@ def test_the_cost_of_a_proof_does_not_grow():
             (proof,) = await store.find_by_hash(digest)
             costs.append((issue, find, await cost(store, store.get(proof.proof_id))))
         assert costs == [(3, 3, 2)] * 3
+
+    asyncio.run(run())
+
+
+def test_a_local_store_of_ten_times_as_many_proofs_asks_the_system_for_no_more(tmp_path):
+    """The campaign `proofs` does it with 100,000."""
+
+    async def run():
+        async with Growing(tmp_path / "store", expires_in=None) as growing:
+            await growing.grow(100)
+            few = await growing.costs()
+            await growing.grow(1_000)
+            many = await growing.costs()
+        assert growth(few, many, 1_000) == []
+        for verb in ("find", "get"):
+            assert many[verb]["listdir"] == few[verb]["listdir"]
+            assert many[verb].calls == few[verb].calls
 
     asyncio.run(run())
 

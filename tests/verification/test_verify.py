@@ -388,6 +388,8 @@ def test_a_policy_is_one_file(tmp_path, photo):
     ("text", "words"),
     [
         ("[c2pa", "not TOML"),
+        (f"c2pa = {'[' * 5000}", "nested too deeply"),
+        (f"c2pa = {'9' * 5000}", "not TOML"),
         ("[c2ap]", "did you mean 'c2pa'"),
         ("[c2pa]\ningredient = 'any'", "did you mean 'ingredients'"),
         ("[c2pa]\ningredients = 'all'", "any"),

@@ -27,6 +27,7 @@ from credstore.proofs.bindings import ISCC, BindingIndex, fingerprint_of
 from credstore.proofs.bindings.finding import label_of
 from credstore.proofs.bindings.names import encode_value
 from credstore.proofs.c2pa import sign_manifest
+from credstore.proofs.c2pa.boxes import active_manifest
 from credstore.provider.presets import MemoryStorageProvider
 from credstore.web import serving
 from credstore.web.serving import serving_soft_bindings
@@ -39,6 +40,7 @@ from tests.proofs.pictures import encoded, picture, stripped
 MARK = "com.example.watermark.1"
 ID = encode_value(b"\xfb\xff id 4711")
 ENDPOINT = "https://cdn.example/api"
+EDITED = {"title": "edited", "assertions": [{"label": "example.claim", "data": {"step": 2}}]}
 
 
 class Client:
@@ -67,13 +69,15 @@ def api(**options):
     stop = asyncio.Event()
 
     async def serve():
+        by = {"credential": CREDENTIALS["ES256"]}
+        first = await sign_manifest(image, "image/png", definition=DEFINITION, embed=True, **by)
         signed = await sign_manifest(
-            image, "image/png", definition=DEFINITION, credential=CREDENTIALS["ES256"]
+            first.asset, "image/png", definition=EDITED, parent=True, rewrite=True, **by
         )
         async with ProofStore(MemoryStorageProvider(), trust=TRUST, signer=SIGNER) as store:
             index = BindingIndex(store)
             await index.issue(
-                image,
+                signed.asset,
                 bindings=[SoftBinding(MARK, ID)],
                 media_type="image/png",
                 manifest=signed.manifest,
@@ -114,7 +118,11 @@ def test_a_stripped_picture_leads_to_its_manifest(served):
     answer = client.get(f"/manifests/{quote(label)}")
     assert (answer.status_code, answer.headers["content-type"]) == (200, "application/c2pa")
     assert answer.content == manifest
-    assert client.get(f"/manifests/{label}?returnActiveManifest=true").status_code == 200
+    # Without the manifest of its parent, which is another's.
+    alone = client.get(f"/manifests/{label}?returnActiveManifest=true")
+    assert (alone.status_code, alone.headers["content-type"]) == (200, "application/c2pa")
+    assert alone.content == active_manifest(manifest) != manifest
+    assert client.get(f"/manifests/{label}?returnActiveManifest=false").content == manifest
     assert client.request("HEAD", f"/manifests/{label}").headers["content-length"] == str(len(manifest))
     other = client.post(
         "/matches/byContent", content=stripped(picture(2)), headers={"content-type": "image/jpeg"}
@@ -193,6 +201,8 @@ REFUSED = [
     (GET, "/manifests/", {}, 400),
     (GET, f"/manifests/{'x' * 600}", {}, 400),
     (GET, "/manifests/x?returnActiveManifest=maybe", {}, 400),
+    (GET, "/manifests/x?returnActiveManifest=", {}, 400),
+    (GET, "/manifests/urn:c2pa:none?returnActiveManifest=true", {}, 404),
     (GET, "/nothing", {}, 404),
     ("DELETE", "/manifests/x", {}, 405),
     (GET, "/matches/byContent", {}, 405),

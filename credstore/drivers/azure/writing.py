@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import hmac
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
 from dataclasses import replace
@@ -138,7 +137,7 @@ def _check_md5(reply: Reply, md5: str | None) -> bool:
     told = reply.headers.get("content-md5")
     if told is None or md5 is None:
         return False
-    if not hmac.compare_digest(told.strip().encode(), md5.encode()):
+    if told.strip() != md5:
         raise StorageIntegrityError(
             "the provider's checksum is not that of the bytes that were sent; the object should not be used",
             code=ErrorCode.CHECKSUM_MISMATCH,

@@ -10,7 +10,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import Protocol, cast
+from functools import lru_cache
+from typing import TYPE_CHECKING, Protocol, cast
 
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
@@ -28,6 +29,9 @@ from credstore.proofs.format.errors import (
     ProofUntrustedKeyError,
 )
 from credstore.proofs.format.signing import keyid_of
+
+if TYPE_CHECKING:
+    from sigstore.verify import Verifier
 
 MOST_KEYS = 100
 _HASHES: dict[str, Callable[[], hashes.HashAlgorithm]] = {
@@ -140,7 +144,7 @@ class FulcioIdentity:
 class FulcioIdentities:
     """Accepts Sigstore bundles signed by any of these identities; `sigstore` verifies them offline."""
 
-    __slots__ = ("_identities", "_trusted_root", "_verifier")
+    __slots__ = ("_identities", "_verifier")
 
     def __init__(self, identities: Iterable[FulcioIdentity], *, trusted_root: bytes | None = None) -> None:
         """Name whose attestations count.
@@ -157,10 +161,9 @@ class FulcioIdentities:
         self._identities = tuple(identities)
         if not self._identities:
             raise StorageConfigurationError("name at least one identity")
-        self._verifier: object = None
-        self._trusted_root = trusted_root
+        self._verifier: Verifier | None = None
         if trusted_root is not None:
-            self._verifier = _verifier_of(trusted_root)
+            self._verifier = sigstore_verifier(trusted_root)
 
     def verify(self, bundle: ForeignBundle, /) -> tuple[str, ...]:
         """The identity of the certificate.
@@ -170,14 +173,12 @@ class FulcioIdentities:
             ProofSignatureError: It does not verify: certificate, its transparency, log, time, or signature.
         """
         from sigstore.models import Bundle
-        from sigstore.verify import Verifier
         from sigstore.verify.policy import Identity
 
         if bundle.form != "sigstore":
             raise ProofUntrustedKeyError("a bare envelope has no certificate with an identity")
-        if self._verifier is None:
-            self._verifier = Verifier.production(offline=True)
-        verifier = cast("Verifier", self._verifier)
+        verifier = self._verifier or sigstore_verifier()
+        self._verifier = verifier
         failure: Exception | None = None
         for each in self._identities:
             try:
@@ -195,11 +196,24 @@ class FulcioIdentities:
         ) from failure
 
 
-def _verifier_of(trusted_root: bytes) -> object:
+@lru_cache(maxsize=8)
+def sigstore_verifier(trusted_root: bytes | None = None) -> Verifier:
+    """The verifier of the package `sigstore` for an instance; it makes no request.
+
+    Args:
+        trusted_root: In JSON; None for that of the public instance, as it came with the package or was last
+            updated by it.
+
+    Raises:
+        StorageConfigurationError: It is not a trusted root.
+        ImportError: The package is missing.
+    """
     from sigstore.models import TrustedRoot
     from sigstore.verify import Verifier
     from sigstore_models.trustroot import v1
 
+    if trusted_root is None:
+        return Verifier.production(offline=True)
     try:
         return Verifier(trusted_root=TrustedRoot(v1.TrustedRoot.from_json(trusted_root)))
     except Exception as error:  # noqa: BLE001 - of many kinds, by its parsers

@@ -27,8 +27,9 @@ from credstore.proofs.bindings.names import (
     distance,
     is_fingerprint,
 )
+from credstore.proofs.c2pa.boxes import active_manifest
 from credstore.proofs.c2pa.native import read
-from credstore.proofs.format.errors import ProofError
+from credstore.proofs.format.errors import ProofError, ProofManifestError
 from credstore.proofs.format.ids import is_proof_id
 from credstore.proofs.format.manifest_links import MANIFEST_TYPE, manifest_options
 from credstore.proofs.format.record import SoftBinding
@@ -174,11 +175,17 @@ class BindingIndex:
         binding = await fingerprint_of(asset)
         return await self.find(binding.alg, binding.value, most=most)
 
-    async def manifest(self, label: str) -> bytes:
+    async def manifest(self, label: str, *, active_only: bool = False) -> bytes:
         """The manifest store whose active manifest has this label, of a valid proof.
+
+        Args:
+            label: Such as `urn:c2pa:...`.
+            active_only: Leave out all other manifests, such as those of its ingredients, which are signed by
+                others.
 
         Raises:
             StorageNotFoundError: There is none.
+            ProofManifestError: The active manifest cannot be taken out.
             StorageError: The store failed.
         """
         for proof_id in await self._candidates([self._names.manifest(label)]):
@@ -187,7 +194,7 @@ class BindingIndex:
             except ProofError:
                 continue
             if await label_of(data) == label:
-                return data
+                return await _active(data, label) if active_only else data
         raise StorageNotFoundError("there is no manifest with this label")
 
     async def publish(self, proof: Proof, site: StorageProvider, *, prefix: str = "") -> str | None:
@@ -243,6 +250,13 @@ class BindingIndex:
             return await label_of(await self.store.get_manifest(proof.proof_id))
         except ProofError:
             return None
+
+
+async def _active(store: bytes, label: str) -> bytes:
+    alone = active_manifest(store)
+    if alone is not store and await label_of(alone) != label:
+        raise ProofManifestError("the last manifest of this manifest store is not the active one")
+    return alone
 
 
 async def label_of(manifest: bytes) -> str | None:

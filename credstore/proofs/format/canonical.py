@@ -134,6 +134,22 @@ def encode_json(value: Json | Mapping[str, Any], *, deepest: int = DEEPEST) -> b
     return _encode_elsewhere(value)
 
 
+def encode_around(value: Json, part: object, *, depth: int) -> bytes:
+    """The same for a value that is known to be text in ASCII and whole numbers, but for one part.
+
+    Args:
+        value: All of it.
+        part: What may be anything; None where there is no such part.
+        depth: How many objects and arrays it is in.
+
+    Raises:
+        ProofFormatError: As `encode_json`.
+    """
+    if part is None or _walk(part, DEEPEST - depth):
+        return _ENCODER.encode(value).encode()
+    return _encode_elsewhere(value)
+
+
 def _encode_elsewhere(value: object) -> bytes:
     import rfc8785
 

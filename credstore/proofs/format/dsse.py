@@ -9,11 +9,11 @@ from __future__ import annotations
 
 import hashlib
 import re
-from binascii import b2a_base64
+from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
-from credstore.arguments import typed_request, unchecked
+from credstore.arguments import typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.errors import ProofFormatError, ProofSignatureError, ProofUntrustedKeyError
@@ -21,6 +21,7 @@ from credstore.proofs.format.fields import format_base64, read_base64, read_list
 from credstore.proofs.format.record import LARGEST_PAYLOAD
 from credstore.proofs.format.signing import SIGNING_SCHEMES, Signer
 from credstore.proofs.format.trust import TrustedKey, TrustStore
+from credstore.quick import made
 
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 ENVELOPE_TYPE = "application/vnd.dsse.envelope.v1+json"
@@ -31,17 +32,16 @@ MOST_TRIES: int = 64
 _LARGEST_SIGNATURE = 1024
 _LONGEST_KEYID = 255
 _KEYID = re.compile(r"sha256:[0-9a-f]{64}")
+_PAYLOAD_TYPE = PAYLOAD_TYPE.encode()
 _HEAD = b'{"payload":"'
-_MIDDLE = b'","payloadType":"%s","signatures":[{"keyid":"' % PAYLOAD_TYPE.encode()
-_SIG = b'","sig":"'
-_TAIL = b'"}]}'
 _REST = re.compile(
-    re.escape(_MIDDLE) + b"(sha256:[0-9a-f]{64})" + _SIG + b"([A-Za-z0-9+/=]{1,1400})" + re.escape(_TAIL)
+    rb'","payloadType":"%s","signatures":\[\{"keyid":"(sha256:[0-9a-f]{64})","sig":"([A-Za-z0-9+/=]{1,%d})"\}\]\}'
+    % (re.escape(_PAYLOAD_TYPE), 4 * ((_LARGEST_SIGNATURE + 2) // 3))
 )
 
 
 @typed_request
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Signature:
     """One signature as received.
 
@@ -55,7 +55,7 @@ class Signature:
 
 
 @typed_request
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Envelope:
     """A statement's bytes with their signatures; nothing about it is verified.
 
@@ -78,7 +78,14 @@ class Envelope:
         return hashlib.sha256(self.pae).digest()
 
 
-_envelope, _signature = unchecked(Envelope), unchecked(Signature)
+def _envelope(payload: bytes, signatures: tuple[Signature, ...]) -> Envelope:
+    """An envelope whose parts are checked."""
+    return made(Envelope, {"payload": payload, "signatures": signatures})
+
+
+def _signature(keyid: str, sig: bytes) -> Signature:
+    """A signature whose parts are checked."""
+    return made(Signature, {"keyid": keyid, "sig": sig})
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,7 +118,7 @@ async def seal_payload(payload: bytes, signers: Sequence[Signer]) -> Envelope:
         raise StorageInvalidRequestError(
             f"a statement takes 1 to {MOST_SIGNATURES} signers, not {len(signers)}"
         )
-    if len({signer.public_key.spki for signer in signers}) != len(signers):
+    if len(signers) > 1 and len({signer.public_key.spki for signer in signers}) != len(signers):
         raise StorageInvalidRequestError("one key would sign twice")
     message = encode_pae(PAYLOAD_TYPE, payload)
     signatures: list[Signature] = []
@@ -132,14 +139,17 @@ def encode_envelope(envelope: Envelope) -> bytes:
     if len(envelope.signatures) == 1 and _KEYID.fullmatch(envelope.signatures[0].keyid):
         # The most frequent kind; nothing in it needs an escape.
         (only,) = envelope.signatures
-        return b"".join(
-            (_HEAD, _base64(envelope.payload), _MIDDLE, only.keyid.encode(), _SIG, _base64(only.sig), _TAIL)
-        )
+        return _joined(envelope.payload, only.keyid.encode(), only.sig)
     return encode_json(envelope_members(envelope))
 
 
-def _base64(data: bytes) -> bytes:
-    return b2a_base64(data, newline=False)
+def _joined(payload: bytes, keyid: bytes, sig: bytes) -> bytes:
+    return b'{"payload":"%s","payloadType":"%s","signatures":[{"keyid":"%s","sig":"%s"}]}' % (
+        b2a_base64(payload, newline=False),
+        _PAYLOAD_TYPE,
+        keyid,
+        b2a_base64(sig, newline=False),
+    )
 
 
 def envelope_members(envelope: Envelope) -> dict[str, Json]:
@@ -162,23 +172,23 @@ def parse_envelope(data: bytes) -> Envelope:
 
 
 def _read_usual(data: bytes) -> Envelope | None:
-    """An envelope with one signature, written as `encode_envelope` does; None for any other bytes.
-
-    Without escapes a text ends at its quote, and whatever is not base64 in it is refused by its reader.
-    """
-    if (
-        not data.startswith(_HEAD)
-        or len(data) > LARGEST_ENVELOPE
-        or not data.isascii()
-        or b"\\" in data  # An escape, which may stand for a character of base64.
-    ):
+    """An envelope with one signature, exactly as `encode_envelope` writes it; None for any other bytes."""
+    if len(data) > LARGEST_ENVELOPE:
         return None
     end = data.find(b'"', len(_HEAD))
     rest = _REST.fullmatch(data, end)
     if rest is None:
         return None
-    payload = data[len(_HEAD) : end].decode()
-    return _envelope(_read_payload(payload), (_signature(rest[1].decode(), _read_sig(rest[2].decode())),))
+    keyid, sig = rest.groups()
+    try:
+        payload = a2b_base64(data[len(_HEAD) : end], strict_mode=True)
+        raw = a2b_base64(sig, strict_mode=True)
+    except ValueError:
+        return None
+    # Base64 of one value has several forms; one that is not the shortest is refused where others are read.
+    if len(payload) > LARGEST_PAYLOAD or _joined(payload, keyid, raw) != data:
+        return None
+    return _envelope(payload, (_signature(keyid.decode(), raw),))
 
 
 def read_envelope(value: Json, name: str) -> Envelope:

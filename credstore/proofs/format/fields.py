@@ -11,6 +11,7 @@ import binascii
 import re
 from collections.abc import Collection
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import NoReturn, cast
 
 from credstore.proofs.format.canonical import LARGEST_INTEGER, Json
@@ -60,6 +61,19 @@ def read_text(value: Json, field: str, *, longest: int) -> str:
     return value
 
 
+@lru_cache(maxsize=64)
+def is_issuer(text: str) -> bool:
+    """Whether a text is what `read_uri` takes for an issuer; there are few, and each is asked about often."""
+    return 0 < len(text) <= LONGEST_ISSUER and _URI.fullmatch(text) is not None
+
+
+def read_issuer(value: Json, field: str) -> str:
+    """An absolute URI of at most 255 characters."""
+    if type(value) is str and is_issuer(value):
+        return value
+    return read_uri(value, field, longest=LONGEST_ISSUER)
+
+
 def read_uri(value: Json, field: str, *, longest: int = LONGEST_URI) -> str:
     """An absolute URI of at most `longest` characters."""
     text = read_text(value, field, longest=longest)
@@ -73,6 +87,11 @@ def read_size(value: Json, field: str, *, least: int = 0) -> int:
     if type(value) is not int or not least <= value <= LARGEST_INTEGER:
         refuse(field, f"is not a whole number of at least {least}")
     return value
+
+
+def is_id(value: object) -> bool:
+    """Whether a value is what `read_id` takes."""
+    return isinstance(value, str) and _UUID.fullmatch(value) is not None
 
 
 def read_id(value: Json, field: str) -> str:

@@ -11,7 +11,10 @@ from credstore.proofs.format.errors import ProofFormatError
 from credstore.proofs.format.fields import LONGEST_ISSUER, read_id, read_text
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_MILLISECOND = timedelta(milliseconds=1)
 _ID_BYTES = 16
+_FREE = (1 << 128) - 1 ^ 0xF << 76 ^ 3 << 62
+"""The bits beside the four of the version and the two of the variant."""
 _SHA256 = 32
 
 
@@ -29,7 +32,7 @@ def new_proof_id(now: datetime, randomness: bytes) -> str:
         raise StorageInvalidRequestError(f"an id takes 10 random bytes, not {len(randomness)}")
     if now.tzinfo is None or now < _EPOCH:
         raise StorageInvalidRequestError("an id takes a time with a time zone, 1970 or later")
-    milliseconds = (now - _EPOCH) // timedelta(milliseconds=1)
+    milliseconds = (now - _EPOCH) // _MILLISECOND
     return _uuid(milliseconds.to_bytes(6, "big") + randomness, version=7)
 
 
@@ -58,10 +61,7 @@ def derive_proof_id(issuer: str, sha256: bytes, idempotency_key: str) -> str:
 
 
 def _uuid(raw: bytes, *, version: int) -> str:
-    octets = bytearray(raw)
-    octets[6] = octets[6] & 0x0F | version << 4
-    octets[8] = octets[8] & 0x3F | 0x80
-    text = octets.hex()
+    text = f"{int.from_bytes(raw, 'big') & _FREE | version << 76 | 2 << 62:032x}"
     return f"{text[:8]}-{text[8:12]}-{text[12:16]}-{text[16:20]}-{text[20:]}"
 
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import ClassVar, Literal, Protocol, cast
 
-from credstore.arguments import typed, typed_request, unchecked
+from credstore.arguments import typed, typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope
 from credstore.proofs.format.errors import ProofError, ProofPolicyError
@@ -23,12 +23,13 @@ from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.format.status import ProofStatus, check_status
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import TrustedTime, VerifiedProof, check_expiry, verify_signed
+from credstore.quick import made
 
 Check = Literal["expiry", "revocation"]
 
 
 @typed_request
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Candidate:
     """A proof that verified, before a policy has accepted it.
 
@@ -47,8 +48,9 @@ class Candidate:
     logged: Logged | None = None
 
 
-known_candidate = unchecked(Candidate)
-"""A candidate whose parts are checked."""
+def known_candidate(proof: VerifiedProof, status: ProofStatus | None, now: datetime) -> Candidate:
+    """A candidate whose parts are checked."""
+    return made(Candidate, {"proof": proof, "status": status, "now": now})
 
 
 class Policy(Protocol):

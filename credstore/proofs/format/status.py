@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal, cast, get_args
 
-from credstore.arguments import typed_request, unchecked
+from credstore.arguments import typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.canonical import Json, encode_json, parse_json
 from credstore.proofs.format.dsse import Envelope, Signed, parse_envelope, verify_signatures
@@ -40,6 +40,7 @@ from credstore.proofs.format.fields import (
 from credstore.proofs.format.record import LARGEST_PAYLOAD, make_statement, parse_payload, read_statement
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.format.verify import SKEW, VerifiedProof
+from credstore.quick import made
 
 REVOCATION_TYPE = "https://credstore.dev/revocation/v1"
 ERASURE_TYPE = "https://credstore.dev/erasure/v1"
@@ -70,7 +71,7 @@ class StatusNotice:
 
 
 @typed_request
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class ProofStatus:
     """The state of a proof, as far as its source knows.
 
@@ -87,8 +88,13 @@ class ProofStatus:
     notice: StatusNotice | None = None
 
 
-known_status = unchecked(ProofStatus)
-"""A state whose parts are checked."""
+def known_status(
+    state: Literal["valid", "expired", "revoked", "erased"],
+    source: Literal["store", "log", "bundle"],
+    as_of: datetime,
+) -> ProofStatus:
+    """A state whose parts are checked, without a notice."""
+    return made(ProofStatus, {"state": state, "source": source, "as_of": as_of})
 
 
 def make_notice(

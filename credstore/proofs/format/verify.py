@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal
 
-from credstore.arguments import typed_request, unchecked
+from credstore.arguments import typed_request
 from credstore.errors import StorageInvalidRequestError
 from credstore.proofs.format.dsse import Envelope, Signed, parse_envelope, verify_signatures
 from credstore.proofs.format.errors import (
@@ -30,6 +30,7 @@ from credstore.proofs.format.errors import (
 from credstore.proofs.format.fields import format_time
 from credstore.proofs.format.record import AssetDigest, ProofRecord, parse_record
 from credstore.proofs.format.trust import TrustedKey, TrustStore, Usage
+from credstore.quick import made
 
 SKEW = timedelta(minutes=5)
 """How much two clocks may differ; it forgives early ones, and never extends an expiry."""
@@ -53,7 +54,7 @@ class TrustedTime:
 
 
 @typed_request
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class VerifiedProof:
     """A proof that verified.
 
@@ -72,8 +73,20 @@ class VerifiedProof:
     time_source: TimeSource
 
 
-known_proof = unchecked(VerifiedProof)
-"""A proof whose parts are checked."""
+def known_proof(
+    record: ProofRecord, envelope: Envelope, keyids: tuple[str, ...], time: datetime, time_source: TimeSource
+) -> VerifiedProof:
+    """A proof whose parts are checked."""
+    return made(
+        VerifiedProof,
+        {
+            "record": record,
+            "envelope": envelope,
+            "keyids": keyids,
+            "time": time,
+            "time_source": time_source,
+        },
+    )
 
 
 def verify_signed(

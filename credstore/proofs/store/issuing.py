@@ -36,7 +36,6 @@ from credstore.proofs.format.record import (
     ManifestLink,
     ProofRecord,
     encode_record,
-    known_record,
 )
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.status import known_status
@@ -48,9 +47,12 @@ from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.reading import ProofReader
 from credstore.proofs.store.repository import LEASE, ProofObjects
 from credstore.provider.call import Call
+from credstore.quick import made
 
 LONGEST_LIFE = timedelta(days=365 * 1000)
+_LONGEST_SECONDS = LONGEST_LIFE.total_seconds()
 _MILLISECOND = timedelta(milliseconds=1)
+_NOTHING = timedelta(0)
 _SCALARS = frozenset({str, int, float, bool, type(None)})
 
 
@@ -123,9 +125,13 @@ class ProofIssuer:
     async def issue(self, request: IssueRequest, call: Call) -> Proof:
         """Issue one proof; see `ProofStore.issue`."""
         check_fields(request)
-        asset = await measure_outside(request.asset, call, request.progress, media_type=request.media_type)
-        with call.outside():
-            manifest = await self._manifest(request)
+        asset = request.asset
+        if not isinstance(asset, AssetDigest):
+            asset = await measure_outside(asset, call, request.progress, media_type=request.media_type)
+        manifest = None
+        if request.manifest is not None:
+            with call.outside():
+                manifest = await read_small(request.manifest, most=LARGEST_MANIFEST, what="a manifest")
         proof_id, fixed = self._identify(request, asset)
         record = self._record(request, proof_id, asset, manifest)
         # All of it is checked before the first request to the store.
@@ -160,11 +166,6 @@ class ProofIssuer:
             )
         return derive_proof_id(self.issuer, asset.sha256, key), True
 
-    async def _manifest(self, request: IssueRequest) -> bytes | None:
-        if request.manifest is None:
-            return None
-        return await read_small(request.manifest, most=LARGEST_MANIFEST, what="a manifest")
-
     def _record(
         self, request: IssueRequest, proof_id: str, asset: AssetDigest, manifest: bytes | None
     ) -> ProofRecord:
@@ -183,18 +184,21 @@ class ProofIssuer:
         if manifest is not None:
             measured = AssetDigest.of(manifest)
             link = ManifestLink(measured.sha256, measured.size, request.manifest_type, request.manifest_uri)
-        return known_record(
-            proof_id=proof_id,
-            issuer=self.issuer,
-            issued_at=issued_at,
-            asset=asset,
-            expires_at=expires_at,
-            media_type=request.media_type,
-            soft_bindings=tuple(request.soft_bindings),
-            manifest=link,
-            claims=_plain(request.claims),
-            uri=request.uri,
-            supersedes=None if request.supersedes is None else checked_id(request.supersedes),
+        return made(
+            ProofRecord,
+            {
+                "proof_id": proof_id,
+                "issuer": self.issuer,
+                "issued_at": issued_at,
+                "asset": asset,
+                "expires_at": expires_at,
+                "media_type": request.media_type,
+                "soft_bindings": tuple(request.soft_bindings),
+                "manifest": link,
+                "claims": _plain(request.claims),
+                "uri": request.uri,
+                "supersedes": None if request.supersedes is None else checked_id(request.supersedes),
+            },
         )
 
     def _accept(self, record: ProofRecord, envelope: Envelope) -> VerifiedProof:
@@ -342,13 +346,13 @@ def _life(expires_in: object) -> timedelta | None:
     if isinstance(expires_in, timedelta):
         life = expires_in
     elif isinstance(expires_in, int | float) and not isinstance(expires_in, bool):
-        if not 0 < expires_in <= LONGEST_LIFE.total_seconds():
+        if not 0 < expires_in <= _LONGEST_SECONDS:
             raise _no_life()
         life = timedelta(seconds=expires_in)
     else:
         raise _no_life()
     life -= life % _MILLISECOND
-    if not timedelta(0) < life <= LONGEST_LIFE:
+    if not _NOTHING < life <= LONGEST_LIFE:
         raise _no_life()
     return life
 

@@ -159,6 +159,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         )
         self._published = PublishedTrust(self._objects, trust)
         self._sweeper = ProofSweeper(self._objects, self._reader, self._eraser)
+        self._issues: ProofIssuer | None = None
         self._signers = signers
         self._issuer_uri = issuer
         self._randomness = randomness
@@ -782,7 +783,11 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             await self._logger.ready()
 
     def _issuer(self) -> ProofIssuer:
-        return ProofIssuer.of(self._objects, self._reader, self._issuer_uri, self._signers, self._randomness)
+        if self._issues is None:
+            self._issues = ProofIssuer.of(
+                self._objects, self._reader, self._issuer_uri, self._signers, self._randomness
+            )
+        return self._issues
 
 
 def _too_many(what: str) -> StorageInvalidRequestError:

@@ -7,7 +7,7 @@ readers see exactly these bytes; whatever is read has a limit; "absent" is said 
 from __future__ import annotations
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -39,6 +39,7 @@ from credstore.proofs.store.layout import (
     encode_marker,
 )
 from credstore.proofs.store.model import ProofRetention
+from credstore.provider.prepared import PreparedWrites
 from credstore.provider.provider import StorageProvider
 from credstore.provider.remaining import merged, remain, remaining_of
 
@@ -83,6 +84,22 @@ class ProofObjects:
     layout: Layout
     clock: Callable[[], datetime]
     retention: ProofRetention | None = None
+    _small: PreparedWrites = field(init=False, repr=False, compare=False)
+    _commits: PreparedWrites = field(init=False, repr=False, compare=False)
+
+    def __post_init__(self) -> None:
+        small = PreparedWrites(
+            self.provider, content_type="application/json", cache_control=SHORT, compress=False
+        )
+        commits = PreparedWrites(
+            self.provider,
+            content_type=ENVELOPE_TYPE,
+            cache_control=IMMUTABLE,
+            compress=False,
+            if_absent=True,
+        )
+        object.__setattr__(self, "_small", small)
+        object.__setattr__(self, "_commits", commits)
 
     @property
     def conditional(self) -> bool:
@@ -120,6 +137,9 @@ class ProofObjects:
         Raises:
             StorageAlreadyExistsError: There is one.
         """
+        if self.retention is None and self.conditional:
+            await self._commits.store(self.layout.record(proof_id), data)
+            return
         lock: LockOptions = {} if self.retention is None else self.retention.from_now(self.clock())
         await self.provider.store(
             self.layout.record(proof_id),
@@ -172,24 +192,19 @@ class ProofObjects:
 
     async def put_index(self, sha256: bytes, proof_id: str) -> None:
         """Make an asset lead to a proof; writing it again is harmless."""
-        await self._put_small(self.layout.index(sha256, proof_id), INDEX_BODY)
+        await self._small.store(self.layout.index(sha256, proof_id), INDEX_BODY)
 
     async def put_marker(self, day: datetime, proof_id: str, marker: Marker) -> None:
         """Let the sweep of a day find a proof; writing it again is harmless."""
-        await self._put_small(self.layout.marker(day, proof_id), encode_marker(marker))
+        await self._small.store(self.layout.marker(day, proof_id), encode_marker(marker))
 
     async def put_hint(self, proof_id: str, new_id: str) -> None:
         """Say that `new_id` may supersede a proof; readers ask the new proof."""
-        await self._put_small(self.layout.successor(proof_id, new_id), INDEX_BODY)
+        await self._small.store(self.layout.successor(proof_id, new_id), INDEX_BODY)
 
     async def put_legacy(self, key: str, data: bytes) -> None:
         """Remember where a record of the original service is."""
-        await self._put_small(key, data)
-
-    async def _put_small(self, key: str, data: bytes) -> None:
-        await self.provider.store(
-            key, data, content_type="application/json", cache_control=SHORT, compress=False
-        )
+        await self._small.store(key, data)
 
     async def put_piece(self, proof_id: str, data: bytes) -> None:
         """Keep a timestamp or further signature; writing it again is harmless."""
