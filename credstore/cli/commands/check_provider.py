@@ -15,6 +15,7 @@ from credstore.cli.output import human_time, note, print_json, print_table, prin
 from credstore.cli.progress import TransferBar
 from credstore.cli.proof_files import read_signer, replace_file
 from credstore.cli.runner import run_loop
+from credstore.config.settings import OFF
 from credstore.driver.capability_report import CapabilityFact, CapabilityReport, encode_report
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ async def _checked(invocation: Invocation, url: str | None, options: CheckOption
     from credstore.factory import StorageFactory
     from credstore.testing.live import LiveCheck, look_at
 
-    config = StorageFactory().configure(url)
+    config = replace(StorageFactory().configure(url), wrapping_key=OFF)  # What the store does, not credstore.
     if invocation.timeout is not None:
         config = replace(config, timeout=invocation.timeout)
     store = await look_at(config)

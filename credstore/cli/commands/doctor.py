@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from credstore.cli.exits import Exit
-from credstore.cli.options import Invocation, command
+from credstore.cli.options import WRAPPING_OPTIONS, Invocation, command
 from credstore.cli.output import print_json, printable
 from credstore.cli.runner import opened, run_loop, settings, several_stores
 from credstore.errors import StorageError
@@ -55,7 +55,7 @@ def doctor_command(invocation: Invocation, *, url: str | None, no_write: bool) -
 
 async def _examined(invocation: Invocation, show: Callable[[Finding], None], *, writing: bool) -> None:
     from credstore.config.registry import Registry
-    from credstore.doctor import Examination, Source, settings_of
+    from credstore.doctor import Examination, Source, encryption_of, settings_of
     from credstore.doctor.findings import failed
 
     try:
@@ -70,6 +70,7 @@ async def _examined(invocation: Invocation, show: Callable[[Finding], None], *, 
     for each in settings_of(config, Registry(), source):
         show(each)
     async with provider:
+        show(encryption_of(provider))
         seconds = 10.0 if invocation.timeout is None else invocation.timeout
         async with aclosing(Examination(provider, writing=writing, timeout=seconds).findings()) as findings:
             async for each in findings:
@@ -81,6 +82,7 @@ def _source(invocation: Invocation) -> dict[str, Any]:
     from credstore.config.named import is_name, named_store, stores_file
     from credstore.config.variables import URL
 
+    options = {name: WRAPPING_OPTIONS[name] for name in invocation.wrapping}
     given = invocation.store
     if given is not None and is_name(given):
         _, environ = named_store(given, os.environ)
@@ -90,12 +92,14 @@ def _source(invocation: Invocation) -> dict[str, Any]:
             "environ": environ,
             "of_file": frozenset(environ) if own else invocation.variables,
             "file": "its own file of variables" if own else invocation.env_file or "",
+            "given": options,
         }
     return {
         "named_by": "given" if given is not None else URL if os.environ.get(URL) else "the environment",
         "environ": os.environ,
         "of_file": invocation.variables,
         "file": invocation.env_file or "",
+        "given": options,
     }
 
 
