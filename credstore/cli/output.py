@@ -29,6 +29,8 @@ Shown: TypeAlias = "Sequence[tuple[str, str]]"
 Cells: TypeAlias = "Sequence[Sequence[str]]"
 LEAST = 16
 """Cells that are left of what is shortened; less says nothing."""
+_FEWEST = 8
+"""The same in a line by itself."""
 _EDGES, _BETWEEN = 2, 2
 """Cells that the rules of a table take at both ends, and between two columns."""
 _SHORTENED = "credstore.shortened"
@@ -150,13 +152,25 @@ def folded(text: str, most: int) -> list[str]:
     return [line.plain.rstrip() for line in Text(text).wrap(Console(width=most), most)]
 
 
-def say_row(*row: str, elastic: int, gap: str = "  ") -> None:
-    """One line of columns; on a terminal the elastic one is shortened until the line fits."""
+def say_row(*row: str, elastic: int | None, gap: str = "  ") -> None:
+    """One line of columns; on a terminal, one that fits.
+
+    Args:
+        row: The columns.
+        elastic: The one that is shortened until the line fits; None where all have to be whole, so that those
+            after the first go into a line of their own.
+        gap: Between two columns.
+    """
     shown, most = [printable(each) for each in row], room()
-    if most is not None:
-        others = sum(cells(each) for each in shown) - cells(shown[elastic]) + len(gap) * (len(shown) - 1)
-        shown[elastic] = fitted(shown[elastic], max(LEAST, most - others))
-    say(gap.join(shown).rstrip())
+    if most is not None and elastic is not None:
+        others = sum(map(cells, shown)) - cells(shown[elastic]) + len(gap) * (len(shown) - 1)
+        shown[elastic] = fitted(shown[elastic], max(_FEWEST, most - others))
+    line = gap.join(shown).rstrip()
+    if most is None or cells(line) <= most or elastic is not None:
+        say(line)
+        return
+    say(shown[0])
+    say(gap + gap.join(each.strip() for each in shown[1:]))
 
 
 def say_text(text: str) -> None:

@@ -12,7 +12,7 @@ import click
 
 from credstore.cli.exits import Exit
 from credstore.cli.options import WRAPPING_OPTIONS, Invocation, command
-from credstore.cli.output import print_json, printable
+from credstore.cli.output import folded, print_json, printable, room
 from credstore.cli.runner import opened, run_loop, settings, several_stores
 from credstore.errors import StorageError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MARKS = {"ok": "ok  ", "warning": "note", "failed": "FAIL", "not tried": "-   "}
 _COLOURS = {"failed": "red", "warning": "yellow", "ok": "green"}
-_WIDTH = 20
+_WIDTH, _LINE = 20, 80
 
 
 @command("doctor")
@@ -118,13 +118,11 @@ def _show(invocation: Invocation, finding: Finding) -> None:
 
 
 def _wrapped(check: str, text: str) -> list[str]:
-    """Lines of at most 80 columns, with what the check is in front of the first."""
-    first = f"{check:<{_WIDTH}}"
-    return textwrap.wrap(
-        printable(text),
-        80 - len(_MARKS["ok"]) - 2,
-        initial_indent=f"{first} ",
-        subsequent_indent=" " * (_WIDTH + 1),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    """Lines of at most 80 columns, or of a narrower terminal, with the check in front of the first."""
+    most = room()
+    width = min(_LINE, most or _LINE) - len(_MARKS["ok"]) - 2 - _WIDTH - 1
+    if most is None:  # A word is left whole for whoever reads the file.
+        lines = textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
+    else:
+        lines = folded(printable(text), max(width, _WIDTH))
+    return [f"{check if number == 0 else '':<{_WIDTH}} {line}" for number, line in enumerate(lines or [""])]
