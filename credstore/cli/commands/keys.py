@@ -8,7 +8,23 @@ from credstore.cli.options import Command, Invocation
 from credstore.cli.output import print_json, print_table, printable, say
 
 
-@click.group("keys", context_settings={"help_option_names": ["-h", "--help"]})
+class Keys(click.Group):
+    """The group, which leads to the other commands about keys."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """As click's, with where the rest is."""
+        if args[0] not in self.commands and not args[0].startswith("-"):
+            raise click.UsageError(
+                f"there is no command {args[0]!r} here; credstore rotate-keys gives objects another key, and "
+                "credstore proof keys is about the keys that sign proofs",
+                ctx,
+            )
+        return super().resolve_command(ctx, args)
+
+
+@click.group("keys", cls=Keys, context_settings={"help_option_names": ["-h", "--help"]})
 def keys_command() -> None:
     """Make the keys of encryption before anything is sent, and name them.
 
