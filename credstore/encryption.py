@@ -109,7 +109,7 @@ DATA_KEY = 32
 
 
 def decoded_key(text: str) -> bytes | None:
-    """The 32 bytes that are written as base64 or hex; None where a text is no such thing."""
+    """The 32 bytes that are written as base64 or hex; None where a text has something else."""
     try:
         key = bytes.fromhex(text) if len(text) == 2 * DATA_KEY else base64.b64decode(text, validate=True)
     except (binascii.Error, ValueError):

@@ -121,7 +121,7 @@ def cells(text: str) -> int:
 
 
 def fitted(text: str, most: int) -> str:
-    """A text in so many cells; of a longer one both ends are left, more of the end, and a … between them.
+    """A text in at most that many cells: a longer one keeps both ends, more of the second, around a ….
 
     >>> fitted("2026/11/a-picture-with-a-long-name.jpg", 20)
     '2026/1…long-name.jpg'
@@ -143,7 +143,7 @@ def _part(text: str, most: int) -> str:
 
 
 def folded(text: str, most: int) -> list[str]:
-    """Lines of at most so many cells that have all of a text, broken at blanks where there are any."""
+    """All of a text in lines of at most that many cells, broken at blanks where there are any."""
     if cells(text) <= most:
         return [text]
     from rich.console import Console
@@ -181,7 +181,7 @@ def say_text(text: str) -> None:
 
 
 def print_fields(rows: Shown) -> None:
-    """Names and values below each other, aligned; on a terminal, long ones go on below themselves."""
+    """Names and values below each other, aligned; on a terminal, long ones continue below themselves."""
     most = room()
     width = max(cells(printable(name)) for name, _ in rows)
     if most is not None:
@@ -253,14 +253,14 @@ def fitting(
     elastic: Collection[int],
     least: int = LEAST,
 ) -> Cells | None:
-    """The cells of a table, so short that a line of it takes no more cells than that; None if it cannot.
+    """The cells of a table, short enough for lines of `most` cells; None where that cannot be.
 
     Args:
         headings: Of the columns.
         rows: Their cells, of any text.
         most: Cells of a line.
         elastic: Columns that may be shortened, the widest first.
-        least: Down to so many cells.
+        least: Down to that many cells.
     """
     shown = [[printable(cell) for cell in row] for row in rows]
     widths = [max(map(cells, column)) for column in zip(headings, *shown, strict=True)]

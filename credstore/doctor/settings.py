@@ -80,7 +80,7 @@ def encryption_of(provider: StorageProvider) -> Finding:
             f"{policy.store_id}"
         )
     if at_rest is not None:
-        kinds = {KmsKey: "a key of its key service", CustomerKey: "a key of yours"}
+        kinds: dict[type, str] = {KmsKey: "a key of its key service", CustomerKey: "a key of yours"}
         said += f"; at rest by the provider ({kinds.get(type(at_rest), at_rest)})"
     return Finding("encryption", "ok", said)
 

@@ -174,7 +174,7 @@ class Store:
         modified = mtime_of((item.metadata or NOTHING).get(MTIME))
         when = seconds(modified) if modified is not None else _seconds(item.last_modified)
         if self._refuses_plain and not item.client_side:
-            return Facts(None, when)  # Whatever is in it, nobody reads it here.
+            return Facts(None, when)  # Whatever is in it, it cannot be read here.
         bare = item.compression is None and not item.client_side
         digest = (item.digest or None) if bare else None
         if depth == "read" or (depth == "digest" and digest is None):
