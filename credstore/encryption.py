@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import binascii
 import hmac
 from dataclasses import KW_ONLY, dataclass, field
 from typing import Literal, NoReturn, Protocol, TypeAlias, TypeVar, cast
@@ -106,6 +108,15 @@ DATA_KEY = 32
 """Bytes of a data key: AES-256."""
 
 
+def decoded_key(text: str) -> bytes | None:
+    """The 32 bytes that are written as base64 or hex; None where a text has something else."""
+    try:
+        key = bytes.fromhex(text) if len(text) == 2 * DATA_KEY else base64.b64decode(text, validate=True)
+    except (binascii.Error, ValueError):
+        return None
+    return key if len(key) == DATA_KEY else None
+
+
 class DataKey:
     """The key of one object, with the form in which the object carries it.
 
@@ -203,8 +214,7 @@ class ClientSide:
     shreddable: bool = False
 
     def __post_init__(self) -> None:
-        name = cast("object", self.store_id)
-        if not isinstance(name, str) or not 0 < len(name) <= _LONGEST_STORE_ID or not _is_printable(name):
+        if not is_store_id(self.store_id):
             raise StorageConfigurationError(
                 "store_id of ClientSide is a name of 1 to 255 printable ASCII characters"
             )
@@ -215,8 +225,11 @@ class ClientSide:
             )
 
 
-def _is_printable(text: str) -> bool:
-    return text.isascii() and text.isprintable()
+def is_store_id(name: object) -> bool:
+    """Whether something can name a store for good; see `ClientSide`."""
+    return (
+        isinstance(name, str) and 0 < len(name) <= _LONGEST_STORE_ID and name.isascii() and name.isprintable()
+    )
 
 
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"

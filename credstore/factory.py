@@ -185,6 +185,7 @@ class StorageFactory:
             raise StorageConfigurationError(
                 "primary and fallback are the same store, or one is inside the other; name two"
             )
+        _check_encryption((first, second))
 
         def make() -> StorageProvider:
             from credstore.strategies.fallback.driver import FallbackDriver
@@ -257,6 +258,7 @@ class StorageFactory:
                 raise StorageConfigurationError(
                     "two of the stores are the same, or one is inside another; each has to be one of its own"
                 )
+        _check_encryption(configs)
 
         def make() -> StorageProvider:
             drivers, meters = self._metered(configs[: row.uses])
@@ -450,6 +452,15 @@ def connect(
 
 def _frozen(config: CommonConfig, *, read_only: bool) -> CommonConfig:
     return replace(config, read_only=True) if read_only else config
+
+
+def _check_encryption(configs: Sequence[CommonConfig]) -> None:
+    """Refuse a member that is to be encrypted otherwise than the first, whose encryption is that of all."""
+    if any(each.wrapping_key is not None and each.wrapped_by != configs[0].wrapped_by for each in configs):
+        raise StorageConfigurationError(
+            "stores that are one are encrypted as the first of them; give all of them the same "
+            "`wrapping_key`, `older_wrapping_keys` and `store_id`, or only the first"
+        )
 
 
 def _overlap(first: CommonConfig, second: CommonConfig) -> bool:

@@ -45,7 +45,10 @@ def _short(error: StorageError) -> str:
     again = "; a retry may help" if error.retryable else ""
     asked = error.request_id if not isinstance(error, StorageObjectNotFoundError) else None
     request = f"; request id: {asked}" if asked else ""
-    return f"{about}{error.message}{maybe}{again} [{error.code}{request}]"
+    lead = ""
+    if isinstance(error, StorageObjectNotFoundError) and (error.key or "").startswith("/"):
+        lead = "; a slash at its beginning is part of a key, and keys seldom have one"
+    return f"{about}{error.message}{lead}{maybe}{again} [{error.code}{request}]"
 
 
 def _message(error: Exception) -> str:

@@ -46,6 +46,7 @@ COMMANDS: dict[str, tuple[str, str]] = {
     "health": ("commands.info", "Check that the store responds."),
     "scrub": ("commands.scrub", "Compare the replicas of a store, and make them equal."),
     "rebalance": ("commands.rebalance", "Move objects to the stores where they belong, after one was added."),
+    "keys": ("commands.keys", "Make the keys of encryption before anything is sent, and name them."),
     "rotate-keys": ("commands.rotate_keys", "Give encrypted objects the current wrapping key."),
     "dictionary": ("commands.dictionary", "Train zstd dictionaries, apply and list them."),
     "verify": ("commands.verify", "Say who vouches for a file or folder, in one verdict."),

@@ -7,14 +7,15 @@ each gets the text as given and returns what it means.
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar, get_args
 
 import click
 
 from credstore.config.units import parse_duration, parse_size
+from credstore.config.variables import PREFIX, URL
 from credstore.encryption import KmsKey, ServerEncryption
 from credstore.errors import RetentionMode, StorageError
 from credstore.model import LockOptions
@@ -25,6 +26,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 COMPLETE = "_CREDSTORE_COMPLETE"
 """Variable that a shell's function sets when it asks for suggestions; see `completing.py`."""
+WRAPPING_OPTIONS = {
+    "wrapping_key": "--wrapping-key",
+    "older_wrapping_keys": "--older-wrapping-key",
+    "store_id": "--store-id",
+}
+"""The settings of encryption on the client, and what gives each of them."""
 MODES: tuple[RetentionMode, ...] = get_args(RetentionMode)
 """Who may end a retention early."""
 
@@ -39,6 +46,7 @@ class Invocation:
         quiet: No progress and no remarks.
         verbose: All facts of errors, and each call with its duration, on stderr.
         timeout: Seconds for one operation; None leaves it to the store's settings.
+        wrapping: Settings of encryption on the client that options give, by name.
         env_file: Path of the file of variables that was read; None for none.
         variables: Names of those that were taken from it.
         factory: Makes the stores of this run, once there is one.
@@ -50,6 +58,7 @@ class Invocation:
     quiet: bool = False
     verbose: bool = False
     timeout: float | None = None
+    wrapping: dict[str, str] = field(default_factory=dict[str, str])
     env_file: str | None = None
     variables: frozenset[str] = frozenset()
     factory: StorageFactory | None = None
@@ -80,10 +89,41 @@ def _load_variables(context: click.Context, parameter: click.Parameter, path: st
     from credstore.config.env_file import with_env_file
 
     added = {name: text for name, text in with_env_file({}, path).items() if not os.environ.get(name)}
-    before = {name: os.environ.get(name) for name in added}
-    os.environ.update(added)
+    _set_variables(context, added)
     invocation = context.ensure_object(Invocation)
     invocation.env_file, invocation.variables = path, frozenset(added)
+
+
+def _wrapping(name: str) -> Keep:
+    """A callback that notes an option of encryption on the client, and lets settings be made with it."""
+
+    def keep(context: click.Context, parameter: click.Parameter, value: str | tuple[str, ...] | None) -> None:
+        if not value:
+            return
+        if isinstance(value, tuple):
+            if any("," in each for each in value):
+                raise click.BadParameter("a path here has no comma", context, parameter)
+            value = ",".join(value)
+        context.ensure_object(Invocation).wrapping[name] = value
+        added = {f"{PREFIX}{name.upper()}": value}
+        if os.environ.get(URL):  # Where both say something else, neither would count.
+            added[URL] = _without(os.environ[URL], name)
+        _set_variables(context, added)
+
+    return keep
+
+
+def _without(url: str, name: str) -> str:
+    """A store URL without one of its parameters."""
+    place, _, query = url.partition("?")
+    left = "&".join(each for each in query.split("&") if each.partition("=")[0] != name)
+    return f"{place}?{left}" if left else place
+
+
+def _set_variables(context: click.Context, added: Mapping[str, str]) -> None:
+    """Put variables into the environment for as long as this command line runs."""
+    before = {name: os.environ.get(name) for name in added}
+    os.environ.update(added)
 
     def restore() -> None:
         for name, text in before.items():
@@ -119,6 +159,32 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             hidden=hidden,
             callback=_load_variables,
             help="Read variables from a file such as .env, for what the environment does not have.",
+        ),
+        click.Option(
+            [WRAPPING_OPTIONS["wrapping_key"]],
+            metavar="FILE|ARN|off",
+            expose_value=False,
+            hidden=hidden,
+            callback=_wrapping("wrapping_key"),
+            help="Encrypt before anything is sent: file of a key (credstore keys), or ARN of an AWS KMS key; "
+            "or CREDSTORE_WRAPPING_KEY.",
+        ),
+        click.Option(
+            [WRAPPING_OPTIONS["older_wrapping_keys"]],
+            metavar="FILE|ARN",
+            multiple=True,
+            expose_value=False,
+            hidden=hidden,
+            callback=_wrapping("older_wrapping_keys"),
+            help="A key that objects may still have; repeatable; or CREDSTORE_OLDER_WRAPPING_KEYS.",
+        ),
+        click.Option(
+            [WRAPPING_OPTIONS["store_id"]],
+            metavar="NAME",
+            expose_value=False,
+            hidden=hidden,
+            callback=_wrapping("store_id"),
+            help="Permanent name that encrypted objects are bound to; or CREDSTORE_STORE_ID.",
         ),
         click.Option(
             ["--json"],

@@ -3,6 +3,9 @@
 `s3://bucket/data/` is another store, `store:data/` is in the one that `--store` or the environment names. A
 name that ends with a slash is a folder: what is in there, or what goes in there. `*`, `?` and `[...]` in the
 last parts of a name select.
+
+What is encrypted on the client is bound to its key in its store, so a URL has to lead to the same store
+however long it is: to the one that is set where it is a part of that, else to the whole bucket.
 """
 
 from __future__ import annotations
@@ -18,6 +21,7 @@ import click
 
 from credstore.cli.options import Invocation
 from credstore.cli.runner import opened, opened_together, settings, several_stores
+from credstore.errors import StorageConfigurationError
 
 if TYPE_CHECKING:
     from credstore.config.settings import CommonConfig
@@ -104,8 +108,9 @@ def spot(invocation: Invocation, text: str, plain: Literal["key", "path"]) -> Sp
             return Spot(text, Several(text), "")
         config = settings(invocation, text)
         given = text.partition("?")[0]
+        root = "" if config.wrapping_key is None else _root_set(invocation, config)
         key = config.prefix if given.endswith("/") else config.prefix.removesuffix("/")
-        return Spot(text, replace(config, prefix=""), key)
+        return Spot(text, replace(config, prefix=root), key[len(root) :])
     if text.startswith(OURS) or plain == "key":
         several = several_stores(invocation)
         store = settings(invocation) if several is None else Several(several)
@@ -113,6 +118,16 @@ def spot(invocation: Invocation, text: str, plain: Literal["key", "path"]) -> Sp
     return Spot(
         text, None, str(Path(text).expanduser()) + ("/" if text.endswith("/") and text != "/" else "")
     )
+
+
+def _root_set(invocation: Invocation, config: CommonConfig) -> str:
+    """The prefix of the store that is set, where another is a part of it; else ""."""
+    try:
+        ours = settings(invocation)
+    except StorageConfigurationError:  # None is set, or several as one.
+        return ""
+    inside = ours.provider == config.provider and ours.place == config.place
+    return ours.prefix if inside and config.prefix.startswith(ours.prefix) else ""
 
 
 def check_apart(names: Iterable[str]) -> None:
@@ -169,6 +184,7 @@ async def opened_stores(
                 not isinstance(config, Several)
                 and configs.count(config) == 1
                 and not config.prefix
+                and config.wrapping_key is None
                 and each.text
                 and is_url(each.text)
             ):

@@ -17,7 +17,7 @@ from credstore.cli.output import note, printable
 
 if TYPE_CHECKING:
     from credstore.config.settings import CommonConfig
-    from credstore.factory import StorageFactory
+    from credstore.factory import StorageFactory, StoreSpec
     from credstore.observe import Event
     from credstore.provider.provider import StorageProvider
 
@@ -109,17 +109,27 @@ def opened_together(invocation: Invocation, url: str) -> StorageProvider:
 
     Args:
         invocation: The global options.
-        url: `multi://...`.
+        url: `multi://...`, or the name of such stores.
 
     Raises:
         StorageConfigurationError: It is not written like that, or the settings of a store are wrong.
     """
     from credstore.config.multi import multi_of
+    from credstore.config.named import is_name, named_store
 
-    factory, spec = _factory(invocation), multi_of(url)
-    if invocation.timeout is None or spec is None:
+    factory = _factory(invocation)
+    if invocation.timeout is None and not invocation.wrapping:
         return factory.create(url)
-    stores = [replace(factory.configure(store), timeout=invocation.timeout) for store in spec.stores]
+    named: StoreSpec = url
+    if is_name(url):
+        from credstore.factory import StorageFactory
+
+        named, environ = named_store(url, os.environ)
+        factory = StorageFactory(environ=environ, observers=_observers(invocation))
+    spec = multi_of(named)
+    if spec is None:
+        return factory.create(named)
+    stores = [_as_asked(invocation, factory.configure(store)) for store in spec.stores]
     return factory.create_multi(stores, spec.strategy, **cast("Any", spec.options))
 
 
@@ -147,7 +157,15 @@ def settings(invocation: Invocation, url: str | None = None) -> CommonConfig:
         StorageConfigurationError: No store is named, or its settings are wrong.
     """
     config = _factory(invocation).configure(invocation.store if url is None else url)
-    return config if invocation.timeout is None else replace(config, timeout=invocation.timeout)
+    return _as_asked(invocation, config, wrapping=url is None)
+
+
+def _as_asked(invocation: Invocation, config: CommonConfig, *, wrapping: bool = True) -> CommonConfig:
+    """Settings with what options say in place of them; a place's own URL says for itself how it encrypts."""
+    asked: dict[str, Any] = dict(invocation.wrapping) if wrapping else {}
+    if invocation.timeout is not None:
+        asked["timeout"] = invocation.timeout
+    return replace(config, **asked) if asked else config
 
 
 def opened(invocation: Invocation, config: CommonConfig, *, reading: bool = False) -> StorageProvider:

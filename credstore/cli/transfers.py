@@ -13,7 +13,7 @@ import click
 from credstore.cli.errors import report as report_error
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.options import Invocation, as_size
-from credstore.cli.output import human_size, note, print_json, printable, say
+from credstore.cli.output import human_size, note, print_json, printable, say_row
 from credstore.cli.places import Spot
 from credstore.cli.progress import RunBar
 from credstore.errors import StorageObjectNotFoundError
@@ -236,8 +236,8 @@ class Telling:
                 if not invocation.quiet:
                     note(f"credstore: {printable(event.name)}: left out: {event.detail}")
             elif not invocation.quiet or self._shows:
-                detail = f"  ({event.detail})" if event.detail else ""
-                say(f"{kind:<9} {printable(event.name)}{detail}")
+                detail = [f" ({event.detail})"] if event.detail else []
+                say_row(f"{kind:<9}", event.name, *detail, elastic=1, gap=" ")
 
     def _trouble(self, event: TransferEvent) -> None:
         if event.error is not None:

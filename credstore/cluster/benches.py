@@ -14,8 +14,8 @@ from dataclasses import replace
 
 from credstore.cluster.contracts import Bench
 from credstore.cluster.messages import Facts, Job, Kind, Request
-from credstore.cluster.places import identity_of, opened
-from credstore.cluster.store_benches import open_audit, open_issue, open_recompress, open_rotate
+from credstore.cluster.places import opened
+from credstore.cluster.store_benches import facts_of, open_audit, open_issue, open_recompress, open_rotate
 from credstore.errors import StorageAlreadyExistsError, StorageError, StorageInvalidRequestError
 from credstore.transfer.moving import Mover
 from credstore.transfer.plan import Entry
@@ -83,7 +83,7 @@ async def _copied(mover: Mover, entry: Entry) -> Written:
 
 def identities(source: Side, destination: Side) -> Facts:
     """Which two places a transfer is between."""
-    return {"the source": identity_of(source), "the destination": identity_of(destination)}
+    return {**facts_of("the source", source), **facts_of("the destination", destination)}
 
 
 async def _transfer(job: Job, stack: AsyncExitStack) -> Bench:

@@ -21,12 +21,19 @@ from credstore.cluster.crew import Crew, LostClusterError
 from credstore.cluster.hands import CrewHands
 from credstore.cluster.jobs import Memory, Pass, listed
 from credstore.cluster.messages import Facts, Job, Kind
-from credstore.cluster.places import ClusterPlace, StoreAt, anchor_of, identity_of, named, opened
+from credstore.cluster.places import (
+    ClusterPlace,
+    StoreAt,
+    anchor_of,
+    identity_of,
+    named,
+    opened,
+)
 from credstore.cluster.reports import IssueReport, RecompressReport
-from credstore.cluster.store_benches import GONE, STORE, issue_facts, store_in
+from credstore.cluster.store_benches import GONE, STORE, facts_of, issue_facts, store_in
 from credstore.encryption import KmsKey
 from credstore.errors import StorageInvalidRequestError
-from credstore.keyring.environment import client_side_from
+from credstore.keyring.configured import key_ring_of
 from credstore.model import Progress, RotationReport, StoreOptions
 from credstore.proofs.format.errors import (
     ProofKeyExpiredError,
@@ -38,6 +45,7 @@ from credstore.proofs.store.fsck import Checked, Tally, items_of
 from credstore.proofs.store.layout import PREFIX, Layout
 from credstore.proofs.store.model import FsckReport
 from credstore.proofs.store.repository import proof_objects
+from credstore.provider.stored_form import session_of
 from credstore.transfer.calls import between, migration
 from credstore.transfer.plan import Entry
 from credstore.transfer.planning import FATAL, Goal
@@ -160,9 +168,9 @@ class Cluster:
     async def rotate_keys(self, store: str | StoreAt, *, progress: Progress | None = None) -> RotationReport:
         """Wrap the data key of every encrypted object again; `StorageProvider.rotate_keys` by the workers.
 
-        Each process takes its keys from files that its own environment names: `CREDSTORE_WRAPPING_KEY` (path
-        of the key that objects should have, or the ARN of a KMS key), `CREDSTORE_OLDER_WRAPPING_KEYS` (those
-        that they may still have, separated by commas) and `CREDSTORE_STORE_ID`.
+        Each process takes its keys from the settings of the store, as it finds them: `wrapping_key`
+        (`CREDSTORE_WRAPPING_KEY`: path of the key that objects should have, or the ARN of a KMS key),
+        `older_wrapping_keys` (those that they may still have) and `store_id`.
 
         Args:
             store: A store URL, or `StoreAt` for a part of one.
@@ -172,12 +180,14 @@ class Cluster:
             As `StorageProvider.rotate_keys`, after every object was looked at once more.
 
         Raises:
-            StorageConfigurationError: As `migrate`; or a variable is missing.
+            StorageConfigurationError: As `migrate`; or the store has no such keys.
             StorageError: Listing or the key service failed; failures of single objects are in the report.
         """
-        policy = client_side_from(os.environ)
-        current = policy.keyring.current_id
         async with self._on_store("rotate", store, progress) as (side, done):
+            policy = session_of(side.provider).policy
+            current = (
+                key_ring_of(side.provider.config).current_id if policy is None else policy.keyring.current_id
+            )
             rotated = 0
             keys: Counter[object] = Counter()
 
@@ -291,7 +301,7 @@ class Cluster:
         async with opened(places, reading=1) as (source, kept):
             facts = issue_facts(source, kept)
             said = json.dumps([issuer, expires_in, claims], sort_keys=True)
-            memory = Memory(_path(journal), "issue", *facts.values(), said)
+            memory = Memory(_path(journal), "issue", identity_of(source), identity_of(kept), said)
             issued = 0
 
             def took(entry: Entry, result: object) -> None:
@@ -340,7 +350,7 @@ class Cluster:
         job = Job(run=secrets.token_hex(16), kind=kind, places=places, reading=1, **more)
         async with opened(places, reading=1) as (place,):
             side = store_in(place)
-            async with self._crew(job, {STORE: identity_of(side)}, side) as crew:
+            async with self._crew(job, facts_of(STORE, side), side) as crew:
                 yield side, Pass(crew, progress)
 
     async def _transfer(

@@ -18,7 +18,6 @@ from typing import Any, TypeAlias, cast
 
 from credstore.arguments import given, typed_request
 from credstore.config.settings import CommonConfig
-from credstore.encryption import ClientSide
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.factory import StorageFactory
 from credstore.transfer.folder import Folder
@@ -103,20 +102,17 @@ def config_of(store: StoreAt, factory: StorageFactory) -> CommonConfig:
 
 
 @asynccontextmanager
-async def opened(
-    places: Sequence[Named], *, reading: int, encryption: ClientSide | None = None
-) -> AsyncGenerator[list[Folder | Store]]:
+async def opened(places: Sequence[Named], *, reading: int) -> AsyncGenerator[list[Folder | Store]]:
     """The places, open; the same store once, so that it can copy within itself.
 
     Args:
         places: In this order.
         reading: How many of the first ones are only read, so that nothing is made where they are missing.
-        encryption: Of all stores.
 
     Raises:
         StorageConfigurationError: As `config_of`.
     """
-    async with StorageFactory(encryption=encryption) as factory:
+    async with StorageFactory() as factory:
         found: list[Folder | Store] = []
         for number, each in enumerate(places):
             if isinstance(each, FolderAt):

@@ -15,7 +15,7 @@ from credstore.cluster.contracts import Bench
 from credstore.cluster.messages import Facts, Job, Request
 from credstore.cluster.places import identity_of, opened
 from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
-from credstore.keyring import environment
+from credstore.keyring.configured import VARIABLE, key_ring_of
 from credstore.proofs.format.trust import TrustStore, encode_trust_store
 from credstore.proofs.key_files import signer_from, trust_from
 from credstore.proofs.store.assets import measure_asset
@@ -39,15 +39,9 @@ GONE = "gone"
 class RotateBench:
     """New wrapping keys for objects that are encrypted by the client; see `Bench`."""
 
-    def __init__(self, store: Store, rotation: Rotation, current: str) -> None:
-        """Take an open store.
-
-        Args:
-            store: Its objects.
-            rotation: Of it.
-            current: Id of the key that objects should have.
-        """
-        self.facts: Facts = {STORE: identity_of(store), f"the key of {environment.WRAPPING_KEY}": current}
+    def __init__(self, store: Store, rotation: Rotation) -> None:
+        """Take an open store, and a rotation of it."""
+        self.facts = facts_of(STORE, store)
         self._store, self._rotation = store, rotation
 
     async def do(self, request: Request, flow: Flow) -> object:
@@ -67,7 +61,7 @@ class RecompressBench:
 
     def __init__(self, store: Store, dictionary: str) -> None:
         """Take an open store, and the name of a dictionary in it."""
-        self.facts: Facts = {STORE: identity_of(store)}
+        self.facts = facts_of(STORE, store)
         self._store, self._dictionary = store, dictionary
 
     async def do(self, request: Request, flow: Flow) -> object:
@@ -114,7 +108,7 @@ class AuditBench:
 
     def __init__(self, store: Store, checker: ProofChecker, trust: TrustStore) -> None:
         """Take an open store, and what checks its proofs."""
-        self.facts: Facts = {STORE: identity_of(store), **trust_facts(trust)}
+        self.facts: Facts = {**facts_of(STORE, store), **trust_facts(trust)}
         self._checker = checker
 
     async def do(self, request: Request, flow: Flow) -> object:
@@ -132,10 +126,11 @@ def trust_facts(trust: TrustStore) -> Facts:
 
 async def open_rotate(job: Job, stack: AsyncExitStack) -> Bench:
     """Open the place of a job that rotates keys."""
-    policy = environment.client_side_from(os.environ)
-    [store] = await stack.enter_async_context(opened(job.places, reading=0, encryption=policy))
-    rotation = rotation_of(session_of(store_in(store).provider))
-    return RotateBench(store_in(store), rotation, rotation.current_id)
+    [store] = await stack.enter_async_context(opened(job.places, reading=0))
+    session = session_of(store_in(store).provider)
+    if session.policy is None:
+        key_ring_of(session.config)  # Says that there is none.
+    return RotateBench(store_in(store), rotation_of(session))
 
 
 async def open_recompress(job: Job, stack: AsyncExitStack) -> Bench:
@@ -165,9 +160,27 @@ async def open_audit(job: Job, stack: AsyncExitStack) -> Bench:
     return AuditBench(store_in(store), checker, trust)
 
 
+def facts_of(what: str, side: Side) -> Facts:
+    """What has to be the same in all processes that work on a place.
+
+    How a store is encrypted is part of it: a process without the key would store what others cannot read, and
+    in plain text.
+
+    Args:
+        what: The place in messages, such as "the source".
+        side: The place, open.
+    """
+    policy = session_of(side.provider).policy if isinstance(side, Store) else None
+    said = "" if policy is None else f"{policy.store_id}\n{policy.keyring.current_id}"
+    return {
+        what: identity_of(side),
+        f"the encryption of {what} ({VARIABLE})": hashlib.sha256(said.encode()).hexdigest(),
+    }
+
+
 def issue_facts(source: Side, kept: Side) -> Facts:
     """Where objects and proofs are."""
-    return {"the place of the objects": identity_of(source), "the store of the proofs": identity_of(kept)}
+    return {**facts_of("the place of the objects", source), **facts_of("the store of the proofs", kept)}
 
 
 def store_in(place: Store | Folder) -> Store:

@@ -10,7 +10,7 @@ from credstore.arguments import given
 from credstore.config import validation as checks
 from credstore.config.field_types import describe, fits, held_by
 from credstore.config.variables import spoken, variables_of
-from credstore.encryption import CustomerKey, Secret
+from credstore.encryption import CustomerKey, Secret, decoded_key
 
 
 def refuse_plain_secrets(config: type, owner: str, settings: MutableMapping[str, object]) -> None:
@@ -24,6 +24,7 @@ def refuse_plain_secrets(config: type, owner: str, settings: MutableMapping[str,
     Raises:
         StorageConfigurationError: A field that holds a secret was given something else.
     """
+    _refuse_pasted(owner, settings)
     held = held_by(config)
     secrets = [name for name in held if {Secret, CustomerKey} & set(held[name]) and name in settings]
     wrong = {name: given(settings[name]) for name in secrets if not fits(held[name], settings[name])}
@@ -31,6 +32,18 @@ def refuse_plain_secrets(config: type, owner: str, settings: MutableMapping[str,
     for name, kind in wrong.items():
         secret = f': {name}=Secret("…")' if Secret in held[name] and kind == "str" else f", not {kind}"
         raise checks.wrong(owner, name, f"must be {describe(name, held[name])}{secret}")
+
+
+def _refuse_pasted(owner: str, settings: MutableMapping[str, object]) -> None:
+    """Refuse a key in place of the path of its file, before a message or repr shows it as one."""
+    for name in ("wrapping_key", "older_wrapping_keys"):
+        said = settings.get(name)
+        if isinstance(said, str) and any(decoded_key(each.strip()) is not None for each in said.split(",")):
+            del said
+            settings.clear()
+            raise checks.wrong(
+                owner, name, "must be the path of a key's file, and not the key itself, which ends up in logs"
+            )
 
 
 class Keyed(Protocol):

@@ -9,6 +9,7 @@ import os
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from types import MappingProxyType
 from typing import ClassVar, Literal, Self
 
 from credstore.arguments import given
@@ -16,15 +17,21 @@ from credstore.config import validation as checks
 from credstore.config.field_types import Role, describe, fits, held_by
 from credstore.config.keys import refuse_plain_secrets
 from credstore.driver.capability_report import CapabilityReport
-from credstore.encryption import CustomerKey, KmsKey
+from credstore.encryption import CustomerKey, KmsKey, is_store_id
 from credstore.model import Codec
 
 MIB = 1024 * 1024
 GIB = 1024 * MIB
 SPOOL = 8 * MIB
 """Bytes up to which a body is kept in memory, where a store has no such setting."""
+OFF = "off"
+"""The `wrapping_key` of a store that is not encrypted, whatever the environment says."""
 _REPORT = "report:"
 _DICTIONARY = re.compile("[0-9a-f]{64}")
+NOT_WRAPPED: Mapping[str, object] = MappingProxyType(
+    {"wrapping_key": None, "older_wrapping_keys": "", "store_id": None}
+)
+"""What the settings of encryption on the client are where there is none."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -43,6 +50,14 @@ class CommonConfig:
             otherwise; it has no effect where another codec or none is used.
         encryption: Default of the `encryption` option; None means AES256 where the provider has the header,
             and nothing elsewhere.
+        wrapping_key: Encrypts everything before it leaves this process, and refuses to read what is not
+            encrypted so: the path of a key's file, as `credstore keys generate` makes it, or the ARN of a key
+            of AWS KMS. The key itself is not a setting. "off" or None for none; an `encryption` that the
+            provider is given, a `ClientSide`, counts in its place.
+        older_wrapping_keys: Those that objects may still have, separated by commas; new ones get
+            `wrapping_key`. See `rotate_keys`.
+        store_id: Permanent name that every object is bound to; needed with `wrapping_key`, and described at
+            `ClientSide`.
         content_type: Default of the option.
         cache_control: Default of the option.
         max_retrieve_size: Maximum number of plain bytes that `retrieve` returns; larger objects have to be
@@ -72,6 +87,9 @@ class CommonConfig:
         "max_retries": "tuning",
         "compress": "tuning",
         "dictionary": "tuning",
+        "wrapping_key": "tuning",
+        "older_wrapping_keys": "tuning",
+        "store_id": "tuning",
         "content_type": "tuning",
         "cache_control": "tuning",
         "max_retrieve_size": "tuning",
@@ -93,6 +111,9 @@ class CommonConfig:
     compress: bool | Codec = False
     dictionary: str | None = None
     encryption: bool | Literal["AES256"] | KmsKey | CustomerKey | None = None
+    wrapping_key: str | os.PathLike[str] | None = None
+    older_wrapping_keys: str = ""
+    store_id: str | None = None
     content_type: str = "application/json"
     cache_control: str = "public, max-age=31536000, immutable"
     max_retrieve_size: int = GIB
@@ -126,11 +147,33 @@ class CommonConfig:
         checks.check_range(self.cloud, "cache_max_age", self.cache_max_age, 0)
         if self.dictionary is not None and not _DICTIONARY.fullmatch(self.dictionary):
             raise checks.wrong(self.cloud, "dictionary", "must be 64 lower-case hex digits")
+        self._check_wrapping()
         checks.check_header(self.cloud, "content_type", self.content_type)
         checks.check_header(self.cloud, "cache_control", self.cache_control)
         for name in ("cdn_url", "public_url", "download_url", "link_url"):
             if name in held:
                 self._check_base(name, getattr(self, name))
+
+    def _check_wrapping(self) -> None:
+        key = None if self.wrapping_key is None else os.fspath(self.wrapping_key)
+        if key == OFF:
+            for name, value in NOT_WRAPPED.items():
+                object.__setattr__(self, name, value)
+            return
+        object.__setattr__(self, "wrapping_key", key)
+        checks.check_word(self.cloud, "wrapping_key", key)
+        if key is None:
+            for name in ("store_id", "older_wrapping_keys"):
+                if getattr(self, name):
+                    raise checks.wrong(
+                        self.cloud, "wrapping_key", f"is missing, and `{name}` is nothing without it"
+                    )
+        elif self.store_id is None:
+            raise checks.wrong(
+                self.cloud, "store_id", "is missing; objects are bound to it by `wrapping_key`"
+            )
+        elif not is_store_id(self.store_id):
+            raise checks.wrong(self.cloud, "store_id", "must be 1 to 255 printable ASCII characters")
 
     def _check_base(self, name: str, url: str | None) -> None:
         if url is not None:
@@ -146,7 +189,12 @@ class CommonConfig:
     @property
     def place(self) -> object:
         """What all configs of one store have in common, however they are tuned, without the prefix."""
-        return replace(self, prefix="", read_only=False, dedup=False, cache=None)
+        return replace(self, prefix="", read_only=False, dedup=False, cache=None, wrapping_key=OFF)
+
+    @property
+    def wrapped_by(self) -> tuple[object, ...]:
+        """How objects are encrypted on the client; the same for stores that encrypt alike."""
+        return tuple(getattr(self, name) for name in NOT_WRAPPED)
 
     @property
     def place_is_open(self) -> bool:

@@ -4,6 +4,6 @@ from __future__ import annotations
 
 from credstore.doctor.examination import Examination
 from credstore.doctor.findings import Finding, State
-from credstore.doctor.settings import Source, settings_of
+from credstore.doctor.settings import Source, encryption_of, settings_of
 
-__all__ = ["Examination", "Finding", "Source", "State", "settings_of"]
+__all__ = ["Examination", "Finding", "Source", "State", "encryption_of", "settings_of"]

@@ -27,11 +27,14 @@ from credstore.errors import (
     StorageAuthenticationError,
     StorageBucketNotFoundError,
     StorageConfigurationError,
+    StorageDecryptionError,
     StorageError,
+    StorageObjectNotFoundError,
     StorageReadOnlyError,
 )
 from credstore.model import SignedUrl
 from credstore.provider.provider import StorageProvider
+from credstore.provider.stored_form import session_of
 from credstore.wire.failures import connection_error
 from credstore.wire.http import HttpClient
 from credstore.wire.proxy import ProxyRules
@@ -43,6 +46,10 @@ _NOTICED, _REFUSED = 60.0, 15 * 60.0
 """Seconds that the clock may be off before it is mentioned, and before clouds refuse what it signs."""
 _OK = 200
 _FOLDER = "make the folder, or check its path"
+_OTHER_KEY = (
+    "take the key, the store id and the prefix that it was stored with; what was stored in plain text is "
+    "read without encryption (--wrapping-key off)"
+)
 _TRIAL = "credstore-doctor"
 _WORDS = {"get_metadata": "look up", "retrieve": "read"}
 
@@ -168,6 +175,31 @@ class Examination:
             yield self._accepted()
         yield Finding("bucket", "ok", f"{_place_of(self._config)} is there")
         yield Finding("may list", "ok", "lists objects")
+        if self._is_sealed:
+            yield await self._opened()
+
+    @property
+    def _is_sealed(self) -> bool:
+        return session_of(self._provider).policy is not None
+
+    async def _opened(self) -> Finding:
+        """Whether the keys are those of what is there already, by its first object."""
+        there = await self._provider.list("", 1)
+        if not there:
+            return Finding("may decrypt", "not tried", "nothing has been stored there yet")
+        try:
+            async with self._provider.open(there[0].key) as reader:
+                async for _ in reader:
+                    break
+        except StorageObjectNotFoundError:
+            return Finding("may decrypt", "not tried", "what was there has just been removed")
+        except StorageDecryptionError as error:
+            return failed("may decrypt", error, _OTHER_KEY)
+        except StorageAccessDeniedError as error:
+            return failed("may decrypt", error, cure_of("retrieve", self._config))
+        except StorageError as error:
+            return failed("may decrypt", error)
+        return Finding("may decrypt", "ok", "decrypts an object that is there")
 
     @property
     def _is_remote(self) -> bool:
@@ -220,6 +252,10 @@ class Examination:
 
     async def _link(self) -> Finding:
         """A link, opened as somebody without any credentials would."""
+        if self._is_sealed:
+            return Finding(
+                "link", "not tried", "what is encrypted before it is sent has no links: strangers have no key"
+            )
         try:
             link = await self._provider.get_signed_url(self._key, 60)
         except StorageAccessDeniedError as error:

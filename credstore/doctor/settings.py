@@ -14,8 +14,10 @@ from credstore.config.registry import Cloud, Registry
 from credstore.config.settings import CommonConfig
 from credstore.config.variables import variables_of
 from credstore.doctor.findings import Finding
-from credstore.encryption import CustomerKey, Secret
+from credstore.encryption import CustomerKey, KmsKey, Secret
 from credstore.errors import StorageError
+from credstore.provider.provider import StorageProvider
+from credstore.provider.stored_form import session_of
 
 _HIDDEN = "set, not shown"
 _SHORT = 8
@@ -30,12 +32,14 @@ class Source:
         environ: Variables by name.
         of_file: Names of those that are from a file.
         file: Its path.
+        given: Settings that were given by themselves, by name, and by what.
     """
 
     named_by: str
     environ: Mapping[str, str] = field(repr=False)
     of_file: Collection[str] = ()
     file: str = ""
+    given: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def settings_of(config: CommonConfig, registry: Registry, source: Source) -> list[Finding]:
@@ -52,7 +56,9 @@ def settings_of(config: CommonConfig, registry: Registry, source: Source) -> lis
         return found
     for name, shown in _shown(config).items():
         variable = _variable(row, name, getattr(config, name), source.environ)
-        if variable is None:
+        if name in source.given:
+            where = source.given[name]
+        elif variable is None:
             where = source.named_by
         else:
             where = f"{variable} in {source.file}" if variable in source.of_file else variable
@@ -61,6 +67,22 @@ def settings_of(config: CommonConfig, registry: Registry, source: Source) -> lis
     if endpoint is not None and getattr(config, "endpoint", None) is None:
         found.append(Finding("endpoint", "ok", f"{endpoint} (of the provider)"))
     return found
+
+
+def encryption_of(provider: StorageProvider) -> Finding:
+    """By whom objects are encrypted, and with which key; of a key, only its id is shown."""
+    session = session_of(provider)
+    policy, at_rest = session.policy, session.at_rest()
+    said = "nothing is encrypted before it is sent"
+    if policy is not None:
+        said = (
+            f"before anything is sent, with the key {policy.keyring.current_id}, bound to the store id "
+            f"{policy.store_id}"
+        )
+    if at_rest is not None:
+        kinds: dict[type, str] = {KmsKey: "a key of its key service", CustomerKey: "a key of yours"}
+        said += f"; at rest by the provider ({kinds.get(type(at_rest), at_rest)})"
+    return Finding("encryption", "ok", said)
 
 
 def _shown(config: CommonConfig) -> dict[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import base64
-import binascii
 import os
 import stat
 import threading
@@ -21,7 +20,7 @@ from secrets import token_bytes
 from typing import NoReturn, Self
 
 from credstore.arguments import typed_class
-from credstore.encryption import DATA_KEY, Secret
+from credstore.encryption import DATA_KEY, Secret, decoded_key
 from credstore.errors import StorageConfigurationError
 from credstore.files import PRIVATE, PendingFile
 from credstore.keyring.wrapping import KeyWrap, checked_id
@@ -245,17 +244,9 @@ def _scrypt(passphrase: Secret, salt: bytes) -> bytes:
 
 
 def _key_in(text: Secret, where: str) -> bytes:
-    key = _decoded(text.reveal().strip())
+    key = decoded_key(text.reveal().strip())
     if key is None:
         raise StorageConfigurationError(
             f"{where} holds no key: 32 random bytes in base64 (44 characters) or hex (64 digits)"
         )
     return key
-
-
-def _decoded(text: str) -> bytes | None:
-    try:
-        key = bytes.fromhex(text) if len(text) == 2 * DATA_KEY else base64.b64decode(text, validate=True)
-    except (binascii.Error, ValueError):
-        return None
-    return key if len(key) == DATA_KEY else None

@@ -115,8 +115,8 @@ def is_meant(policy: ClientSide | None, found: Recipe) -> bool:
         return policy.required or found.sealed
     if found.sealed:
         raise StorageInvalidRequestError(
-            "the object is encrypted; pass encryption=ClientSide(...) with its key ring (decode=False "
-            "returns the stored bytes)",
+            "the object is encrypted; name its key and store id (`wrapping_key` and `store_id`), or pass "
+            "encryption=ClientSide(...) with its key ring (decode=False returns the stored bytes)",
             code=ErrorCode.ENCRYPTED,
         )
     return False

@@ -10,7 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import Any, NamedTuple, TypedDict, Unpack
+from typing import TYPE_CHECKING, Any, NamedTuple, TypedDict, Unpack
 
 from credstore.config.registry import option_names
 from credstore.config.settings import CommonConfig
@@ -36,6 +36,9 @@ from credstore.provider.validation import (
 )
 from credstore.quick import made
 
+if TYPE_CHECKING:
+    from credstore.keyring.ring import KeyRing
+
 SLOWEST = 128 * 1024
 """Bytes per second; a body adds its size divided by this to the deadline of its write."""
 
@@ -48,7 +51,8 @@ class ProviderOptions(TypedDict, total=False):
         link_signer: Makes the temporary links, for the CDN at `cdn_url`; without one, the store itself
             presigns them.
         encryption: Encrypts what is stored before it is sent, and refuses to read what is not encrypted that
-            way, unless its `required` is False. Its key ring is not closed here.
+            way, unless its `required` is False. Its key ring is not closed here. Counts in place of the
+            setting `wrapping_key`.
     """
 
     observers: Iterable[Observer]
@@ -95,6 +99,7 @@ class Session:
         "_asked",
         "_policy",
         "_public_url",
+        "_ring",
         "_urls_of_members",
         "_wired",
         "config",
@@ -146,7 +151,8 @@ class Session:
         self.dictionaries = Dictionaries(self.internal)
         self.link_signer = options.get("link_signer")
         self._asked: tuple[ClientSide, ClientSide] | None = None
-        self._policy = options.get("encryption")
+        self._ring: KeyRing | None = None
+        self._policy = options.get("encryption") or self._configured()
         self.policy = None if self._policy is None else self._with_detached_keys(self._policy)
         self.option_names = option_names(members or {driver.name})
         self._public_url = _public_url(config)
@@ -173,7 +179,14 @@ class Session:
 
     async def aclose(self) -> None:
         """Wait for the calls in progress, then release everything; safe to call again, even if cancelled."""
-        await self.lifetime.close(self.driver.aclose)
+        await self.lifetime.close(self._release)
+
+    async def _release(self) -> None:
+        try:
+            await self.driver.aclose()
+        finally:
+            if self._ring is not None:
+                await self._ring.aclose()
 
     def call(self, operation: str, key: str | None, *, mutation: bool = False, awaited: bool = True) -> Call:
         """The context around one verb; see `Call`."""
@@ -288,6 +301,19 @@ class Session:
     def url_of(self, key: str, served_by: str = "") -> str:
         """Public URL of an object, at the member that holds it."""
         return self._urls_of_members.get(served_by, self._public_url)(key)
+
+    def _configured(self) -> ClientSide | None:
+        """The encryption that the settings describe; its keys are read here.
+
+        Raises:
+            StorageConfigurationError: A key cannot be had, as the message says.
+        """
+        if self.config.wrapping_key is None or self.config.store_id is None:
+            return None
+        from credstore.keyring.configured import key_ring_of  # Loads ciphers, which most stores do without.
+
+        self._ring = key_ring_of(self.config)
+        return ClientSide(self._ring, store_id=self.config.store_id)
 
     def _with_detached_keys(self, policy: ClientSide, timeout: float | None = None) -> ClientSide:
         """The same policy with a key ring that also finds wrapped keys kept in the store."""

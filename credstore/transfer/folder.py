@@ -63,6 +63,7 @@ class Folder:
 
     ordered = True
     plain = True
+    sealed = ""
     branches = False
 
     def __init__(self, path: Path, *, links: Links = "skip", empty_folders: bool = False) -> None:

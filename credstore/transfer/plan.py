@@ -163,11 +163,13 @@ class Rules:
         overwrite: What may be replaced at the destination.
         checksum: By content only, not by time.
         plain: Both listings have the sizes of the plain bytes, so that different ones decide.
+        sealed: One of them has sizes of encrypted bytes, so that equal ones decide nothing.
     """
 
     overwrite: Overwrite = "different"
     checksum: bool = False
     plain: bool = False
+    sealed: bool = False
 
 
 Judged: TypeAlias = tuple[Verdict, Basis]
@@ -196,6 +198,8 @@ def judge(pair: Pair, rules: Rules) -> Judged:
         return Verdict.READ, "digest"
     if rules.overwrite == "newer" and _not_older(destination.modified, source.modified):
         return Verdict.KEPT, "size and time"
+    if rules.sealed:
+        return Verdict.LOOK, "size"
     if source.size != destination.size:
         return (Verdict.DIFFERING, "size") if rules.plain else (Verdict.LOOK, "size")
     if _not_older(destination.modified, source.modified):

@@ -123,6 +123,7 @@ class Planning:
             overwrite=options.get("overwrite", "different"),
             checksum=options.get("checksum", False) or goal.evidence is not None,
             plain=source.plain and destination.plain,
+            sealed=bool(source.sealed or destination.sealed),
         )
         self._dry = goal.compare or options.get("dry_run", False)
         journal = options.get("journal")

@@ -108,6 +108,8 @@ class Side(Protocol):
         identity: The same for the same place, in any process; names its journal.
         ordered: Whether entries ascend by name.
         plain: Whether the sizes of a listing are those of plain bytes.
+        sealed: The store id of its encryption on the client, with which sizes say nothing about what is in
+            there; "" for none.
         branches: Whether it can hold `a` and `a/b`.
         only: Name of the one object that counts here, and what it is called; None where all do.
         held: What it calls the names that it cannot hold.
@@ -118,6 +120,7 @@ class Side(Protocol):
     identity: str
     ordered: bool
     plain: bool
+    sealed: str
     branches: bool
     only: tuple[str, str] | None
     held: Held
@@ -191,6 +194,8 @@ class Side(Protocol):
 def pair_name(source: Side, destination: Side) -> str:
     """The same 32 hex digits for the same two places; nothing of where they are can be read from it."""
     pair = f"{source.identity} -> {destination.identity}"
+    if source.sealed or destination.sealed:  # What was sent there in plain text is not what is there now.
+        pair += f" encrypted as {source.sealed} -> {destination.sealed}"
     return hashlib.sha256(pair.encode(errors="surrogateescape")).hexdigest()[:32]
 
 

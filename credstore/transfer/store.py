@@ -27,7 +27,7 @@ from credstore.errors import (
 from credstore.hashing import hash_into, sha256
 from credstore.model import NOTHING, StorageItem, StorageResult, StoreOptions, strong_etag
 from credstore.provider.provider import StorageProvider
-from credstore.provider.stored_form import tags_of
+from credstore.provider.stored_form import session_of, tags_of
 from credstore.provider.validation import check_key
 from credstore.transfer.filters import Filter
 from credstore.transfer.mapping import Held
@@ -79,6 +79,9 @@ class Store:
         self.label = f"the store {provider.get_provider_name()}{shown}"
         config = provider.config
         self.identity = f"store {provider.get_provider_name()} {place_of(config)!r} {config.prefix}{prefix}"
+        policy = session_of(provider).policy
+        self.sealed = "" if policy is None else policy.store_id
+        self._refuses_plain = policy is not None and policy.required
 
     async def folds(self) -> bool:
         """No store ignores the case of keys; see `Side.folds`."""
@@ -170,11 +173,22 @@ class Store:
             return Facts(None, None)
         modified = mtime_of((item.metadata or NOTHING).get(MTIME))
         when = seconds(modified) if modified is not None else _seconds(item.last_modified)
+        if self._refuses_plain and not item.client_side:
+            return Facts(None, when)  # Whatever is in it, it cannot be read here.
         bare = item.compression is None and not item.client_side
         digest = (item.digest or None) if bare else None
         if depth == "read" or (depth == "digest" and digest is None):
             digest = await self._plain_digest(entry.name)
-        return Facts(item.plain_size, when, digest, None if item.client_side else item.digest or None)
+        size = item.plain_size
+        if size is None and item.client_side and self.sealed:
+            size = await self._plain_size(item.key)
+        return Facts(size, when, digest, None if item.client_side else item.digest or None)
+
+    async def _plain_size(self, key: str) -> int | None:
+        """Of what is encrypted, which its header alone says."""
+        async with self.provider.open(key) as reader:
+            item = reader.info
+            return reader.length if item.plain_size is None and item.compression is None else item.plain_size
 
     async def _plain_digest(self, name: str) -> bytes:
         digest = hashlib.sha256()

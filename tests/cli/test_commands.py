@@ -333,3 +333,14 @@ def test_help_has_all_commands_and_exit_codes(cli: CommandLine) -> None:
     assert all(f"  {name} " in text for name in COMMANDS)
     assert "7    the bytes are not those that were stored" in text
     assert "141" in text
+
+
+def test_a_slash_at_the_beginning_of_a_key_is_pointed_out(cli: CommandLine) -> None:
+    cli.put("lead", b"x")
+    for command in (("get", "/lead"), ("cat", "/lead"), ("stat", "/lead")):
+        assert "a slash at its beginning is part of a key" in cli(*command, code=3).err
+    assert "slash" not in cli("stat", "other", code=3).err
+    source = str(cli.root.parent / "source.json")
+    assert "the slash at the beginning is part of the key" in cli("put", source, "/lead").err
+    assert cli("put", source, "/lead", "--quiet").err == ""
+    assert cli("cat", "/lead").out == "x"

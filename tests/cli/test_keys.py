@@ -185,4 +185,6 @@ def test_the_keys_are_those_of_proofs(cli: CommandLine) -> None:
     assert "Usage: credstore proof keys" in shown
     assert all(f"  {name} " in shown for name in ("generate", "list", "rotate"))
     assert "  keys " in cli("proof", "--help").out
-    assert "there is no command 'keys'" in cli("keys", "list", code=2).err
+    told = cli("keys", "list", code=2).err
+    assert "there is no command 'list' here" in told
+    assert "credstore proof keys is about the keys that sign proofs" in told

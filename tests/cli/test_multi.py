@@ -22,6 +22,7 @@ ELSEWHERE = {
         "collect",
     },
     "without a store": {
+        "keys",
         "providers",
         "verify-transfer",
         "top",

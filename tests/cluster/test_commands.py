@@ -12,7 +12,6 @@ import pytest
 
 from credstore import LocalConfig, LocalKey, LocalStorageProvider
 from credstore.cli.main import run
-from credstore.keyring.environment import VARIABLES
 from credstore.pipeline.training import train_dictionary
 from credstore.proofs.format.trust import encode_trust_store
 from credstore.proofs.variables import KEY, PASSPHRASE
@@ -23,6 +22,7 @@ from tests.proofs.material import ISSUER, SIGNER, TRUST
 from tests.transfer.ends import make_tree, tree_of
 
 TREE = {f"d{number % 3}/f{number:02}": bytes([number]) * number for number in range(40)}
+WRAPPING = ("CREDSTORE_WRAPPING_KEY", "CREDSTORE_OLDER_WRAPPING_KEYS", "CREDSTORE_STORE_ID")
 RECORDS = {f"r/{number:02}": b'{"by": "the same author", "number": %d}' % number * 9 for number in range(30)}
 
 
@@ -189,5 +189,5 @@ def test_the_page_names_every_command_and_variable():
     for name in ("migrate", "compare", "rotate-keys", "dictionary apply", "proof issue-all", "proof audit"):
         assert f"credstore {name} " in page
         assert f"| `{name}` |" in page
-    for variable in (KEY, PASSPHRASE, TRUST_FILE, *VARIABLES):
+    for variable in (KEY, PASSPHRASE, TRUST_FILE, *WRAPPING):
         assert f"`{variable}`" in page

@@ -1,6 +1,7 @@
 """Jobs on the objects of one store: keys, compression, proofs; each with a worker that is killed in the middle."""
 
 import asyncio
+import contextlib
 import json
 from pathlib import Path
 
@@ -89,7 +90,7 @@ def test_a_worker_without_the_key_is_named_with_the_variable(workers: Workers, t
     with (
         workers.with_variables(variables),
         workers.with_variable("CREDSTORE_WRAPPING_KEY", None) as worker,
-        pytest.raises(StorageConfigurationError, match="CREDSTORE_WRAPPING_KEY is not set") as refused,
+        pytest.raises(StorageConfigurationError, match="set by CREDSTORE_WRAPPING_KEY") as refused,
     ):
         asyncio.run(run())
     assert worker in refused.value.message
@@ -205,3 +206,29 @@ def test_workers_that_sign_with_different_keys_are_refused(workers: Workers, key
         pytest.raises(StorageConfigurationError, match="the key of CREDSTORE_PROOF_KEY is another one"),
     ):
         asyncio.run(run())
+
+
+def test_a_worker_without_the_key_stores_nothing_in_plain_text(workers: Workers, tmp_path):
+    """Of a store that is encrypted here, however it is named, and not there."""
+    LocalKey.generate_file(tmp_path / "key")
+    LocalKey.generate_file(tmp_path / "other")
+    make_tree(tmp_path / "data", {"a": b"1", "b/c": b"2"})
+    sealed = {"CREDSTORE_WRAPPING_KEY": str(tmp_path / "key"), "CREDSTORE_STORE_ID": "s"}
+
+    async def run():
+        async with Cluster(workers.address) as cluster:
+            return await cluster.migrate(tmp_path / "data", (tmp_path / "store").as_uri())
+
+    for changed in ({"CREDSTORE_WRAPPING_KEY": "off"}, {"CREDSTORE_WRAPPING_KEY": str(tmp_path / "other")}):
+        with workers.with_variables(sealed), contextlib.ExitStack() as stack:
+            for name, value in changed.items():
+                worker = stack.enter_context(workers.with_variable(name, value))
+            with pytest.raises(
+                StorageConfigurationError, match="the encryption of the destination"
+            ) as refused:
+                asyncio.run(run())
+            assert worker in refused.value.message
+            assert not [*tmp_path.glob("store/[a-z]*")]
+    with workers.with_variables(sealed):
+        assert asyncio.run(run()).complete
+    assert (tmp_path / "store/a").read_bytes() != b"1"

@@ -13,7 +13,6 @@ from credstore.config.named import VARIABLE as STORES
 from credstore.config.precedence import parse_setting
 from credstore.config.registry import Registry
 from credstore.config.variables import PROVIDER, URL, variables_of
-from credstore.keyring.environment import VARIABLES
 from credstore.proofs.variables import PASSPHRASE
 
 EXAMPLE = Path(__file__).parents[2] / ".env.example"
@@ -42,7 +41,7 @@ def test_the_variables_are_those_that_are_read():
     known = {variable for variable, _, _ in fields()} | {URL, STORES}
     known |= {switch for row in Registry().rows() for switch in row.silencers}
     known |= {name for level in PROVIDER for name in level}
-    known |= {variable for variable in options(application()) if variable} | {PASSPHRASE, *VARIABLES}
+    known |= {variable for variable in options(application()) if variable} | {PASSPHRASE}
     assert set(FOUND) == known
 
 

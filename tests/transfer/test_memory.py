@@ -17,6 +17,7 @@ class Endless:
     """An end that lists so many objects, and has none of them."""
 
     ordered = plain = branches = True
+    sealed = ""
     only = None
     empty_folders = False
 

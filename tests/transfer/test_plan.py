@@ -243,3 +243,13 @@ def test_rate_and_time_left():
     assert rate.left(10.0, 0, 100) is None
     assert rate.speed(12.0, 50) == 25
     assert rate.left(12.0, 50, 100) == 2
+
+
+def test_sizes_of_encrypted_bytes_decide_nothing():
+    old, new = entry(modified=1.0), entry(modified=2.0)
+    for source, destination in ((new, new), (old, new), (new, old), (entry(size=3), new)):
+        for plain in (True, False):
+            judged = judge(Pair("n", source, destination, None), Rules(sealed=True, plain=plain))
+            assert judged == (Verdict.LOOK, "size")
+    known = Known("n", 1, "t", "v")
+    assert judge(Pair("n", new, new, known), Rules(sealed=True)) == (Verdict.SAME, "journal")

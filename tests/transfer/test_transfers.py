@@ -1011,3 +1011,46 @@ def test_a_damaged_journal_says_how_to_go_on(tmp_path):
         other.commit()
     report = asyncio.run(copy_tree(tmp_path / "a", tmp_path / "b", journal=path))
     assert report.compared_by == {"journal": 49, "digest": 1}
+
+
+@pytest.mark.parametrize("how", ["plain", "gzip", "stream"])
+def test_encrypted_objects_are_compared_without_reading_them(how, tmp_path):
+    """By the size that their header records, whichever way they were stored."""
+    sealed = {"encryption": ClientSide(KeyRing(LocalKey(bytes(32))), store_id="s")}
+    make_tree(tmp_path / "data", {"k": b"text" * 30_000})
+
+    async def body():
+        yield b"text" * 30_000
+
+    async def run():
+        async with MemoryStorageProvider(**sealed) as store:
+            if how == "stream":
+                await store.store("k", body())
+            else:
+                await store.store("k", b"text" * 30_000, compress="gzip" if how == "gzip" else False)
+            alike = await compare(tmp_path / "data", store)
+            (tmp_path / "data/k").write_bytes(b"text" * 30_001)
+            return alike, await compare(tmp_path / "data", store)
+
+    os.utime(tmp_path / "data/k", (1, 1))
+    alike, other = asyncio.run(run())
+    assert (alike.equal, alike.compared_by) == (True, {"size and time": 1})
+    assert (other.equal, other.compared_by) == (False, {"size": 1})
+
+
+def test_an_object_in_plain_text_is_replaced_where_everything_is_to_be_encrypted(tmp_path):
+    make_tree(tmp_path / "data", {"k": b"text"})
+
+    async def run(required):
+        sealed = ClientSide(KeyRing(LocalKey(bytes(32))), store_id="s", required=required)
+        async with LocalStorageProvider(LocalConfig(path=tmp_path / "store")) as store:
+            await copy_tree(tmp_path / "data", store)
+        async with LocalStorageProvider(LocalConfig(path=tmp_path / "store"), encryption=sealed) as store:
+            compared = [await compare(tmp_path / "data", store, checksum=deep) for deep in (False, True)]
+            report = await copy_tree(tmp_path / "data", store)
+            return [each.equal for each in compared], report.counts, await store.get_metadata("k")
+
+    same, counts, item = asyncio.run(run(required=False))
+    assert (same, counts, item.client_side) == ([True, True], {"same": 1}, False)
+    same, counts, item = asyncio.run(run(required=True))
+    assert (same, counts, item.client_side) == ([False, False], {"differing": 1, "copied": 1}, True)

@@ -20,7 +20,7 @@ from credstore import (
     StorageObjectNotFoundError,
 )
 from credstore.cli.commands.serve import parsed_address
-from credstore.cli.commands.top import parsed, read, size, table
+from credstore.cli.commands.top import parsed, read, shown, size, table
 from credstore.edge.server import listen
 from credstore.errors import StorageConfigurationError, StorageConnectionError
 from credstore.metrics import BOUNDS, Metrics, ProviderMetrics
@@ -252,9 +252,10 @@ def test_top_reads_a_running_service(tmp_path):
     before, after = asyncio.run(main())
     assert after["memory", "store"].calls == before["memory", "store"].calls + 1
     assert before["memory", "copy"].errors == 1
-    shown = table(after, before, 2.0)
-    assert shown.row_count == 5
-    assert table(after, {}, None).row_count == 5
+    headings, rows = table(after, before, 2.0)
+    assert len(headings) == len(rows[0]) == 8
+    assert len(rows) == len(table(after, {}, None)[1]) == 5
+    assert shown(headings, rows, 80).row_count == 5
     with pytest.raises(StorageConfigurationError):
         read("file:///etc/passwd")
     assert parsed("nonsense\ncredstore_x{a} 1\n") == {}

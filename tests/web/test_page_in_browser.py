@@ -201,19 +201,22 @@ def test_red_for_a_file_that_was_tampered_with(tmp_path):
     opened(test, tmp_path)
 
 
+class Folder:
+    """Static files as a server has them."""
+
+    def __init__(self, files):
+        self.files = files
+
+    async def answer(self, path, query):
+        from credstore.web.app import Answer
+
+        file = self.files.get(path.removeprefix("/"))
+        return None if file is None else Answer(body=file.data, content_type=file.content_type)
+
+
 def test_a_bundle_that_was_changed_in_the_bucket_turns_the_page_red(tmp_path):
     """A folder of files whose bundle, and whose picture, somebody replaced after the page was made."""
     from credstore.web.folder import folder_files
-
-    class Folder:
-        def __init__(self, files):
-            self.files = files
-
-        async def answer(self, path, query):
-            from credstore.web.app import Answer
-
-            file = self.files.get(path.removeprefix("/"))
-            return None if file is None else Answer(body=file.data, content_type=file.content_type)
 
     async def test(store, pages, proof, asset, url):
         from dataclasses import replace
@@ -246,6 +249,47 @@ def test_a_bundle_that_was_changed_in_the_bucket_turns_the_page_red(tmp_path):
                     tmp_path, f"{static}/{proof.proof_id}.html{fragment}", CARDS, name="folder"
                 )
             assert states(found["results"][0]) == expected, changes.keys()
+
+    opened(test, tmp_path)
+
+
+def test_a_page_that_knows_no_key_says_where_one_could_come_from(tmp_path):
+    from credstore.web.folder import folder_files
+
+    async def test(store, pages, proof, asset, url):
+        files = {each.name: each async for each in folder_files(pages, [proof.proof_id])}
+        del files["keys.json"]
+        page = f"{proof.proof_id}.html"
+        for fragment, said in (
+            ("", "This page has no keys, so it cannot tell who signed this; the key comes from the issuer"),
+            (
+                f"#key={SIGNER.public_key.keyid}",
+                "The key in the link is not at hand; the key comes from the issuer",
+            ),
+        ):
+            async with serving_app(WebApp({"/": Folder(files)}), listen("127.0.0.1", 0)) as static:
+                steps = (CARDS, {"verb": "text", "selector": "#well-known"}, AXE, {"verb": "overflow"})
+                found = await browse(tmp_path, f"{static}/{page}{fragment}", *steps, width=320, name="no-key")
+            cards, button, violations, overflow = found["results"][:4]
+            assert states(cards) == ["verified", "unknown"]
+            assert cards[1]["summary"].startswith(said)
+            for word in (f"fetch what {ISSUER} publishes with the button below", "keys.json", "#key=sha256:"):
+                assert word in cards[1]["summary"]
+            assert button == f"Fetch the keys that {ISSUER} publishes"
+            assert (violations, overflow) == ([], 0)
+        # Without a site of the issuer, there is no button to name.
+        from dataclasses import replace
+
+        changed = replace(
+            files[page], data=files[page].data.replace(b'data-issuer="https://', b'data-issuer="urn:x-')
+        )
+        async with serving_app(
+            WebApp({"/": Folder({**files, page: changed})}), listen("127.0.0.1", 0)
+        ) as static:
+            found = await browse(tmp_path, f"{static}/{page}", CARDS, name="no-site")
+        summary = found["results"][0][1]["summary"]
+        assert "give the trust store that it hands out (keys.json)" in summary
+        assert "button" not in summary
 
     opened(test, tmp_path)
 

@@ -11,10 +11,11 @@ import click
 
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import human_time, note, print_json, print_table, printable, say
+from credstore.cli.output import human_time, note, print_json, print_table, printable, say_text
 from credstore.cli.progress import TransferBar
 from credstore.cli.proof_files import read_signer, replace_file
 from credstore.cli.runner import run_loop
+from credstore.config.settings import OFF
 from credstore.driver.capability_report import CapabilityFact, CapabilityReport, encode_report
 
 if TYPE_CHECKING:
@@ -93,7 +94,7 @@ async def _checked(invocation: Invocation, url: str | None, options: CheckOption
     from credstore.factory import StorageFactory
     from credstore.testing.live import LiveCheck, look_at
 
-    config = StorageFactory().configure(url)
+    config = replace(StorageFactory().configure(url), wrapping_key=OFF)  # What the store does, not credstore.
     if invocation.timeout is not None:
         config = replace(config, timeout=invocation.timeout)
     store = await look_at(config)
@@ -152,8 +153,8 @@ def _document(report: CapabilityReport) -> dict[str, object]:
 
 
 def _show(invocation: Invocation, report: CapabilityReport) -> None:
-    say(f"{report.provider} at {printable(' '.join(report.place))}, {human_time(report.tested_at)}")
-    say(f"region {printable(report.region)}, location type {printable(report.location_type)}")
+    say_text(f"{report.provider} at {printable(' '.join(report.place))}, {human_time(report.tested_at)}")
+    say_text(f"region {printable(report.region)}, location type {printable(report.location_type)}")
     print_table(("", "granted", "honoured", "verdict"), [_row(fact) for fact in report.facts])
     print_table(
         ("milliseconds", "calls", "p50", "p95", "p99", "original"),
@@ -165,14 +166,14 @@ def _show(invocation: Invocation, report: CapabilityReport) -> None:
     )  # fmt: skip
     for fact in report.facts:
         if fact.honoured == "no" and fact.granted is not False:
-            say(f"{fact.name}: {printable(fact.why)}")
+            say_text(f"{fact.name}: {printable(fact.why)}")
         elif fact.honoured == "not tried" and not invocation.quiet:
             note(f"credstore: {fact.name} was not tried: {printable(fact.why)}")
     said = {fact.why for fact in report.facts}
     for name, why in report.failed_checks:
-        say(f"FAILED: {name}" if why in said else f"FAILED: {name}: {printable(why)}")
+        say_text(f"FAILED: {name}" if why in said else f"FAILED: {name}: {printable(why)}")
     if report.checks or report.failed_checks:
-        say(
+        say_text(
             f"conformance: {report.checks} passed, {len(report.failed_checks)} failed, "
             f"{report.checks_not_run} not run"
         )
@@ -180,7 +181,7 @@ def _show(invocation: Invocation, report: CapabilityReport) -> None:
     things = "1 thing that is" if count == 1 else f"{count} things that are"
     if not count and report.failed_checks:
         return
-    say(
+    say_text(
         f"this store does not do {things} granted to it"
         if count
         else "everything tried that is granted is honoured"

@@ -12,7 +12,7 @@ from credstore.cli.clusters import CONTINUES, cluster_of, clustered, store_for_w
 from credstore.cli.errors import report
 from credstore.cli.exits import Exit
 from credstore.cli.options import Command, Invocation, as_size
-from credstore.cli.output import human_size, human_time, note, print_json, say
+from credstore.cli.output import human_size, human_time, note, print_json, say, say_row
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import run_loop, with_store
 from credstore.concurrency import map_all
@@ -212,6 +212,6 @@ def list_command(invocation: Invocation) -> None:
     if invocation.json:
         print_json([{"name": each.name, "size": each.size, "stored": each.last_modified} for each in found])
     for each in found if not invocation.json else ():
-        say(f"{each.name}  {human_size(each.size):>8}  {human_time(each.last_modified)}")
+        say_row(each.name, f"{human_size(each.size):>8}", human_time(each.last_modified), elastic=None)
     if not found and not invocation.json and not invocation.quiet:
         note("credstore: there are no dictionaries; credstore dictionary train makes one")

@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from credstore.cli.exits import Exit
-from credstore.cli.options import Invocation, command
-from credstore.cli.output import print_json, printable
+from credstore.cli.options import WRAPPING_OPTIONS, Invocation, command
+from credstore.cli.output import folded, print_json, printable, room
 from credstore.cli.runner import opened, run_loop, settings, several_stores
 from credstore.errors import StorageError
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 _MARKS = {"ok": "ok  ", "warning": "note", "failed": "FAIL", "not tried": "-   "}
 _COLOURS = {"failed": "red", "warning": "yellow", "ok": "green"}
-_WIDTH = 20
+_WIDTH, _LINE = 20, 80
 
 
 @command("doctor")
@@ -55,7 +55,7 @@ def doctor_command(invocation: Invocation, *, url: str | None, no_write: bool) -
 
 async def _examined(invocation: Invocation, show: Callable[[Finding], None], *, writing: bool) -> None:
     from credstore.config.registry import Registry
-    from credstore.doctor import Examination, Source, settings_of
+    from credstore.doctor import Examination, Source, encryption_of, settings_of
     from credstore.doctor.findings import failed
 
     try:
@@ -70,6 +70,7 @@ async def _examined(invocation: Invocation, show: Callable[[Finding], None], *, 
     for each in settings_of(config, Registry(), source):
         show(each)
     async with provider:
+        show(encryption_of(provider))
         seconds = 10.0 if invocation.timeout is None else invocation.timeout
         async with aclosing(Examination(provider, writing=writing, timeout=seconds).findings()) as findings:
             async for each in findings:
@@ -81,6 +82,7 @@ def _source(invocation: Invocation) -> dict[str, Any]:
     from credstore.config.named import is_name, named_store, stores_file
     from credstore.config.variables import URL
 
+    options = {name: WRAPPING_OPTIONS[name] for name in invocation.wrapping}
     given = invocation.store
     if given is not None and is_name(given):
         _, environ = named_store(given, os.environ)
@@ -90,12 +92,14 @@ def _source(invocation: Invocation) -> dict[str, Any]:
             "environ": environ,
             "of_file": frozenset(environ) if own else invocation.variables,
             "file": "its own file of variables" if own else invocation.env_file or "",
+            "given": options,
         }
     return {
         "named_by": "given" if given is not None else URL if os.environ.get(URL) else "the environment",
         "environ": os.environ,
         "of_file": invocation.variables,
         "file": invocation.env_file or "",
+        "given": options,
     }
 
 
@@ -114,13 +118,11 @@ def _show(invocation: Invocation, finding: Finding) -> None:
 
 
 def _wrapped(check: str, text: str) -> list[str]:
-    """Lines of at most 80 columns, with what the check is in front of the first."""
-    first = f"{check:<{_WIDTH}}"
-    return textwrap.wrap(
-        printable(text),
-        80 - len(_MARKS["ok"]) - 2,
-        initial_indent=f"{first} ",
-        subsequent_indent=" " * (_WIDTH + 1),
-        break_long_words=False,
-        break_on_hyphens=False,
-    )
+    """Lines of at most 80 columns, or of a narrower terminal, with the check in front of the first."""
+    most = room()
+    width = min(_LINE, most or _LINE) - len(_MARKS["ok"]) - 2 - _WIDTH - 1
+    if most is None:  # A word is left whole for whoever reads the file.
+        lines = textwrap.wrap(printable(text), width, break_long_words=False, break_on_hyphens=False)
+    else:
+        lines = folded(printable(text), max(width, _WIDTH))
+    return [f"{check if number == 0 else '':<{_WIDTH}} {line}" for number, line in enumerate(lines or [""])]

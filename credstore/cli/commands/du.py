@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import human_size, print_json, printable, say
+from credstore.cli.output import human_size, print_json, say_row
 from credstore.cli.places import opened_stores, spot
 from credstore.cli.runner import run_loop
 
@@ -42,7 +42,7 @@ def du_command(
                 print_json({"prefix": name, "objects": objects, "size": size})
             else:
                 shown = f"{size:,}" if exact else human_size(size)
-                say(f"{shown:>12}  {objects:>9,}  {printable(name) or '.'}")
+                say_row(f"{shown:>12}", f"{objects:>9,}", name or ".", elastic=2)
 
 
 def _totals(invocation: Invocation, place: str, depth: int) -> dict[str, tuple[int, int]]:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
-from rich.console import Console
-from rich.table import Table
 
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import print_json
+from credstore.cli.output import print_json, print_table, say_text
 from credstore.cli.runner import settings, several_stores
 from credstore.config.units import parse_size
 from credstore.errors import StorageInvalidRequestError
@@ -54,21 +53,19 @@ def explain_command(
 
 
 def _show(found: Explanation) -> None:
-    console = Console()
-    table = Table("what", "requests", "billed as", "US dollars")
-    table.columns[1].justify = table.columns[3].justify = "right"
-    for step in found.steps:
-        table.add_row(step.what, f"{step.count:,}", step.kind, dollars(step.cost))
+    rows: list[Sequence[str]] = [
+        (step.what, f"{step.count:,}", step.kind, dollars(step.cost)) for step in found.steps
+    ]
     if found.transfer or found.verb == "retrieve":
-        table.add_row("egress and retrieval", "", "", dollars(found.transfer))
+        rows.append(("egress and retrieval", "", "", dollars(found.transfer)))
     if found.storage or found.verb in {"store", "copy"}:
-        table.add_row(f"storage for {found.days:g} days", "", "", dollars(found.storage))
-    table.add_row("together", "", "", dollars(found.total))
-    console.print(table)
+        rows.append((f"storage for {found.days:g} days", "", "", dollars(found.storage)))
+    rows.append(("together", "", "", dollars(found.total)))
+    print_table(("what", "requests", "billed as", "US dollars"), rows, elastic=(0, 2), right=(1, 3))
     if found.price is not None:
-        console.print(f"{found.price.title}: prices of {found.price.found}, {found.price.source}")
+        say_text(f"{found.price.title}: prices of {found.price.found}, {found.price.source}")
     for note in found.notes:
-        console.print(f"- {note}")
+        say_text(f"- {note}")
 
 
 def dollars(cost: float | None) -> str:

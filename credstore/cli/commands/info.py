@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import fields
 from typing import TYPE_CHECKING
 
 import click
@@ -49,6 +50,7 @@ def stat_command(invocation: Invocation, key: str) -> None:
         "disposition": item.content_disposition,
         "language": item.content_language,
         "encryption": item.encryption,
+        "client side": "encrypted" if item.client_side else None,
         "storage class": item.storage_class,
         "version": item.version_id,
         "served by": f"{item.served_by}, degraded" if item.degraded else item.served_by,
@@ -64,16 +66,21 @@ def stat_command(invocation: Invocation, key: str) -> None:
 def stats_command(invocation: Invocation, prefix: str) -> None:
     """Count the objects under PREFIX and their stored bytes, exactly."""
 
-    async def action(provider: StorageProvider) -> StorageStats:
-        return await provider.get_stats(prefix)
+    async def action(provider: StorageProvider) -> tuple[StorageStats, str | None]:
+        from credstore.provider.stored_form import session_of
 
-    stats = with_store(invocation, action, reading=True)
+        policy = session_of(provider).policy
+        return await provider.get_stats(prefix), None if policy is None else policy.keyring.current_id
+
+    stats, key_id = with_store(invocation, action, reading=True)
     if invocation.json:
-        print_json(stats)
+        document = {field.name: getattr(stats, field.name) for field in fields(stats)}
+        print_json(document if key_id is None else {**document, "wrapping_key_id": key_id})
         return
     rows = [("objects", f"{stats.total_objects:,}"), ("size", _size(stats.total_size))]
     rows += [("provider", stats.provider)]
     rows += [("region", stats.region)] if stats.region else []
+    rows += [("encryption", f"before anything is sent, with the key {key_id}")] if key_id else []
     print_fields([*rows, ("counted", human_time(stats.last_updated))])
 
 

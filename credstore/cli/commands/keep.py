@@ -51,7 +51,7 @@ def versions_command(invocation: Invocation, prefix: str, exact: bool) -> None:
         for each in found
     ]
     if rows:
-        print_table(("key", "version", "size", "modified", ""), rows)
+        print_table(("key", "version", "size", "modified", "state"), rows, elastic=(0,))
 
 
 @command("restore")

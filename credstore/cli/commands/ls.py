@@ -5,7 +5,7 @@ from __future__ import annotations
 import click
 
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import human_size, human_time, print_json, printable, say
+from credstore.cli.output import human_size, human_time, print_json, printable, say, say_row
 from credstore.cli.places import key_in, opened_stores, spot
 from credstore.cli.runner import run_loop
 from credstore.model import CommonPrefix, StorageItem
@@ -68,8 +68,8 @@ def _show(invocation: Invocation, item: StorageItem, *, long: bool) -> None:
     if invocation.json:
         print_json(item)
     elif long:
-        kind = f"  {item.storage_class}" if item.storage_class else ""
-        say(f"{human_size(item.size):>8}  {human_time(item.last_modified):20}  {printable(item.key)}{kind}")
+        size, time = f"{human_size(item.size):>8}", f"{human_time(item.last_modified):20}"
+        say_row(size, time, item.key, *([item.storage_class] if item.storage_class else []), elastic=2)
     else:
         say(printable(item.key))
 
@@ -77,5 +77,7 @@ def _show(invocation: Invocation, item: StorageItem, *, long: bool) -> None:
 def _show_prefix(invocation: Invocation, prefix: str, *, long: bool) -> None:
     if invocation.json:
         print_json({"prefix": prefix})
+    elif long:
+        say_row(f"{'-':>8}", f"{'-':20}", prefix, elastic=2)
     else:
-        say(f"{'-':>8}  {'-':20}  {printable(prefix)}" if long else printable(prefix))
+        say(printable(prefix))

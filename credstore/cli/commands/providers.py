@@ -36,6 +36,7 @@ def providers_command(invocation: Invocation) -> None:
     print_table(
         ("name", "aliases", "if_absent", "links", "tags", "SSE", "KMS", "SSE-C"),
         [_row(each) for each in stores],
+        elastic=(1,),
     )
     note("URLs, variables and all capabilities: credstore providers --json")
 

@@ -9,7 +9,7 @@ import click
 
 from credstore.cli.io import read_standard_input
 from credstore.cli.options import Invocation, as_encryption, as_pairs, command, lock_options, set_lock
-from credstore.cli.output import human_size, print_json, printable, say
+from credstore.cli.output import human_size, note, print_json, printable, say
 from credstore.cli.places import Spot, check_apart, key_in, opened_stores, spot
 from credstore.cli.progress import TransferBar
 from credstore.cli.runner import run_loop
@@ -121,6 +121,10 @@ def put_command(
             print_json(result)
         elif not invocation.quiet:
             say(describe(result))
+            if result.key.startswith("/"):
+                note(
+                    "credstore: the slash at the beginning is part of the key; without it, it is another one"
+                )
 
 
 def _put(invocation: Invocation, source: str, target: Spot, options: StoreOptions) -> StorageResult:

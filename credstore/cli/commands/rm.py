@@ -10,7 +10,7 @@ import click
 from credstore.cli.errors import report
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import note, print_json, printable, say
+from credstore.cli.output import note, print_json, say_row
 from credstore.cli.runner import with_store
 from credstore.concurrency import map_all
 from credstore.errors import StorageError
@@ -55,7 +55,7 @@ def rm_command(invocation: Invocation, keys: tuple[str, ...], prefix: str | None
         print_json(result)
     elif not invocation.quiet:
         for key in result.deleted:
-            say(f"{'absent' if key in absent else 'deleted'} {printable(key)}")
+            say_row("absent" if key in absent else "deleted", key, elastic=1, gap=" ")
     for error in result.failed.values():
         report(error, invocation)
     if result.failed:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 import click
@@ -13,7 +12,7 @@ from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
 from credstore.cli.output import note, print_fields, print_json
 from credstore.cli.progress import TransferBar
-from credstore.cli.runner import run_loop, settings, several_stores
+from credstore.cli.runner import open_store, run_loop
 
 if TYPE_CHECKING:
     from credstore.model import RotationReport
@@ -28,24 +27,24 @@ def rotate_keys_command(
 ) -> None:
     """Give objects under PREFIX that are encrypted on the client the current wrapping key.
 
-    Their bytes stay where they are. CREDSTORE_WRAPPING_KEY is the file of that key or the ARN of a KMS key,
-    CREDSTORE_OLDER_WRAPPING_KEYS has those that objects still have, separated by commas, and
-    CREDSTORE_STORE_ID the store id; with --dask, each worker has these variables too. Exit code 9 as long as
-    an object needs an older key.
+    Their bytes stay where they are. --wrapping-key is that key, --older-wrapping-key one that objects still
+    have, and --store-id the name they are bound to; or CREDSTORE_WRAPPING_KEY,
+    CREDSTORE_OLDER_WRAPPING_KEYS (separated by commas) and CREDSTORE_STORE_ID; with --dask, each worker has
+    these variables too. Exit code 9 as long as an object needs an older key.
     """
     cluster = cluster_of(dask, workers, shared_paths=shared_paths)
     invocation.interrupted = CONTINUES
 
     async def work() -> RotationReport:
-        from credstore.factory import StorageFactory
-        from credstore.keyring.environment import client_side_from
-
         with TransferBar(invocation, "objects", steps=True) as bar:
             if cluster is not None:
                 async with cluster as crew:
                     return await crew.rotate_keys(store_for_workers(invocation, prefix), progress=bar)
-            async with StorageFactory(encryption=client_side_from(os.environ)) as factory:
-                provider = factory.create(several_stores(invocation) or settings(invocation))
+            async with open_store(invocation) as provider:
+                if provider.config.wrapping_key is None:
+                    from credstore.keyring.configured import key_ring_of
+
+                    key_ring_of(provider.config)  # Says that there is none.
                 return await provider.rotate_keys(prefix, progress=bar)
 
     rotated = run_loop(work())

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlencode
 
 import click
 
@@ -14,8 +15,11 @@ from credstore.cli.output import note, print_json, print_table, printable, say
 from credstore.config.multi import multi_of
 from credstore.config.named import ENV_FILE_WORD, NAME, URL_WORD, read_stores, stores_file
 from credstore.config.registry import Registry
+from credstore.config.settings import OFF
 from credstore.config.url import parse_url
 from credstore.files import PRIVATE, PendingFile
+
+STORE_ID = "store_id"
 
 
 @click.group("stores", context_settings={"help_option_names": ["-h", "--help"]})
@@ -36,14 +40,24 @@ def add_command(invocation: Invocation, name: str, url: str, *, force: bool) -> 
     """Let NAME stand for the store at URL, such as s3://my-photos/2026?region=eu-west-1.
 
     With --env-file, keys and everything else that the URL does not say come from that file, and nothing
-    from the environment, so that stores with different keys can be used side by side.
+    from the environment, so that stores with different keys can be used side by side. With --wrapping-key
+    and --store-id, the store is encrypted so wherever the name is used; paths are kept, and no key.
     """
     if not NAME.fullmatch(name):
         raise click.BadParameter(
             "a name has 1 to 64 letters, digits, hyphens and underscores", param_hint="NAME"
         )
     if multi_of(url) is None:
+        if invocation.wrapping:
+            if "wrapping_key" in invocation.wrapping and STORE_ID not in invocation.wrapping:
+                raise click.UsageError("--wrapping-key needs --store-id, the same wherever the store is used")
+            said = urlencode(
+                {name: _absolute(name, text) for name, text in invocation.wrapping.items()}, safe="/:,"
+            )
+            url += f"{'&' if '?' in url else '?'}{said}"
         parse_url(url, "URL", Registry())
+    elif invocation.wrapping:
+        raise click.UsageError("several stores as one say how they are encrypted in the URL of each")
     path = stores_file(os.environ)
     document = _document(path)
     if name in document and not force:
@@ -62,6 +76,16 @@ def add_command(invocation: Invocation, name: str, url: str, *, force: bool) -> 
         say(f"{name} is {printable(url)} from now on; try it with: credstore --store {name} doctor")
 
 
+def _absolute(name: str, text: str) -> str:
+    """An option of encryption with paths that lead to the same files from everywhere."""
+    if name == STORE_ID:
+        return text
+    return ",".join(
+        each if each == OFF or each.startswith("arn:") else str(Path(each).expanduser().absolute())
+        for each in text.split(",")
+    )
+
+
 @stores_command.command("list", cls=Command)
 @click.pass_obj
 def list_command(invocation: Invocation) -> None:
@@ -74,6 +98,7 @@ def list_command(invocation: Invocation) -> None:
         print_table(
             ("name", "store", "variables"),
             [(name, said["store"] or "-", said[ENV_FILE_WORD] or "-") for name, said in rows.items()],
+            elastic=(0, 1, 2),
         )
     elif not invocation.quiet:
         note(f"no store has a name yet in {path}; credstore stores add NAME URL gives one")

@@ -7,7 +7,7 @@ from pathlib import Path
 import click
 
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import print_json, say
+from credstore.cli.output import print_json, say_text
 from credstore.cli.runner import run_loop
 from credstore.errors import StorageConnectionError
 
@@ -64,7 +64,7 @@ def update_command(
     else:
         for each in done:
             what = each.error or f"{each.certificates} certificates, sha256:{each.sha256}"
-            say(f"{each.name}: {what}, from {each.source}")
+            say_text(f"{each.name}: {what}, from {each.source}")
     failed = [each.name for each in done if each.error is not None]
     if failed:
         place = folder or str(lists_folder())
@@ -92,10 +92,10 @@ def list_command(invocation: Invocation, *, folder: str | None) -> None:
         print_json([*saved, *unused])
         return
     for use in saved:
-        say(f"{use.name}: for {use.purpose}, fetched {use.date}, {use.certificates} certificates")
+        say_text(f"{use.name}: for {use.purpose}, fetched {use.date}, {use.certificates} certificates")
     for each in missing:
         where = f"{each.anchors} (not confirmed)"
-        say(f"{each.title}: not fetched; credstore trust update {each.name} asks {where}")
+        say_text(f"{each.title}: not fetched; credstore trust update {each.name} asks {where}")
 
 
 for each in (update_command, list_command):

@@ -158,6 +158,7 @@ class Demo:
                     ]
                     for each in self.results
                 ],
+                elastic=(0,),
             )
         self._say("SHA-256 of the stored bytes:")
         for result in self.results:

@@ -228,7 +228,7 @@ MINIO = S3Dialect(
 
 CEPH = S3Dialect(
     name="ceph",
-    grounds="Ceph RGW 16.2.15, run in November 2026",
+    grounds="what Ceph RGW 16.2.15 did when it was tried by hand, November 2026",
     capabilities=replace(
         KNOWN,
         conditional_create=True,

@@ -27,13 +27,21 @@ export function parseFragment(hash) {
 }
 
 export class Anchors {
-  /** @param nearby trust store and log policy of the page itself, which are nobody's word */
-  constructor(nearby) {
+  /**
+   * @param nearby trust store and log policy of the page itself, which are nobody's word
+   * @param where what to tell a reader who lacks a key: where it could come from
+   */
+  constructor(nearby, where) {
     this.nearby = nearby;
+    this.where = where;
     this.file = null;
     this.pin = null;
     this.published = null;
     this.policy = null;
+  }
+
+  get none() {
+    return this.nearby.trust.keys.length === 0 ? "this page has no keys, so it cannot tell who" : "none of the keys at hand";
   }
 
   get source() {
@@ -56,7 +64,7 @@ export class Anchors {
 
   explained(error, counts) {
     if (error.code === "PROOF_UNTRUSTED_KEY" && !counts) {
-      return new Unable("none of the keys at hand signed this; give the issuer's trust store");
+      return new Unable(`${this.none} signed this; ${this.where}`);
     }
     if (error.code === "PROOF_UNTRUSTED_KEY" && this.source === "fragment") {
       return new Refusal(error.code, "another key signed this proof, not the one in the link");
@@ -74,7 +82,7 @@ export class Anchors {
       case "fragment": {
         const { envelope } = await parseBundle(bytes);
         if (!keys.some((each) => each.keyid === this.pin) && envelope.signatures.some((each) => each.keyid === this.pin)) {
-          throw new Unable("the key in the link is not at hand; give a trust store that has it");
+          throw new Unable(`the key in the link is not at hand; ${this.where}`);
         }
         // Only the pinned key may sign proofs; the others can at most revoke, which never makes a verdict green.
         const others = (each) => each.usages.filter((usage) => usage !== "proof");

@@ -264,12 +264,17 @@ function prepareDrop() {
   });
 }
 
+/** The site of the issuer, which may publish its keys; null for an issuer without one. */
+function siteOfIssuer() {
+  return issuer.startsWith("https://") && URL.canParse(issuer) ? new URL(issuer).origin : null;
+}
+
 /** The one request to another site, and only on a click. */
 function prepareWellKnown() {
-  if (!issuer.startsWith("https://") || !URL.canParse(issuer)) {
+  const origin = siteOfIssuer();
+  if (origin === null) {
     return;
   }
-  const { origin } = new URL(issuer);
   const button = document.getElementById("well-known");
   button.textContent = `Fetch the keys that ${origin} publishes`;
   button.hidden = false;
@@ -292,7 +297,9 @@ function prepareWellKnown() {
 
 async function start() {
   document.getElementById("tools").hidden = false;
-  anchors = new Anchors(await readNearby(fetched));
+  const origin = siteOfIssuer();
+  const where = origin === null ? words.keys.where : fill(words.keys.whereSite, { origin });
+  anchors = new Anchors(await readNearby(fetched), where);
   prepareDrop();
   prepareWellKnown();
   await takeOwn();

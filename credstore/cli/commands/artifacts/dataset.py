@@ -20,7 +20,7 @@ from credstore.cli.commands.artifacts.shared import (
     writing,
 )
 from credstore.cli.options import Invocation
-from credstore.cli.output import print_json, printable, say
+from credstore.cli.output import print_json, printable, say, say_row
 
 if TYPE_CHECKING:
     from credstore.artifacts import ArtifactVersion, Changes, StorageManager, SyncReport
@@ -97,7 +97,7 @@ def diff(invocation: Invocation, name: str, older: str, newer: str | None, **opt
         return
     for sign, names in (("+", found.added), ("-", found.removed), ("~", found.changed)):
         for each in names:
-            say(f"{sign} {printable(each)}")
+            say_row(sign, each, elastic=1, gap=" ")
 
 
 @writing("tag")

@@ -148,7 +148,7 @@ def stage(
             (str(each.version), each.stage or "-", human_time(each.since), each.issuer) for each in changes
         ]
         if rows:
-            print_table(("version", "stage", "since", "by"), rows)
+            print_table(("version", "stage", "since", "by"), rows, elastic=(1, 3))
     elif not invocation.quiet:
         (change,) = changes
         where = "in no stage" if change.stage is None else f"in the stage {printable(change.stage)}"
@@ -273,7 +273,7 @@ def list_checkpoints(invocation: Invocation, run: str | None, **options: Any) ->
         for each in found
     ]
     if rows:
-        print_table(("step", "saved", "size", "metrics"), rows)
+        print_table(("step", "saved", "size", "metrics"), rows, elastic=(3,))
 
 
 for each in (save, load, list_checkpoints):
@@ -315,4 +315,5 @@ def show_models(invocation: Invocation, models: Sequence[Model]) -> None:
         for each in models
     ]
     if rows:
-        print_table(("version", "stage", "registered", "size", "dataset", "metrics"), rows)
+        headings = ("version", "stage", "registered", "size", "dataset", "metrics")
+        print_table(headings, rows, elastic=(1, 4, 5))

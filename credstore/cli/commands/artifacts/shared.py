@@ -123,7 +123,7 @@ def show_versions(
         for each in versions
     ]
     if rows:
-        print_table(("version", "saved", "files", "size", "new", "tags"), rows)
+        print_table(("version", "saved", "files", "size", "new", "tags"), rows, elastic=(5,))
 
 
 def show_names(invocation: Invocation, options: dict[str, Any], kind: Kind) -> None:

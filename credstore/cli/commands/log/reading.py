@@ -23,7 +23,7 @@ from credstore.cli.commands.log.shared import (
 from credstore.cli.exits import Exit
 from credstore.cli.io import NewFile, StandardOutput
 from credstore.cli.options import Invocation, as_duration, command
-from credstore.cli.output import note, print_json, printable, say
+from credstore.cli.output import note, print_json, printable, say, say_text
 from credstore.cli.proof_files import read_whole
 from credstore.cli.runner import run_loop
 
@@ -95,12 +95,12 @@ def check_command(
         )
     else:
         for path, problem in (report.problems | index.problems).items():
-            say(f"{printable(path)}: {printable(problem)}")
+            say_text(f"{path}: {problem}")
         if not invocation.quiet:
             runs = f", {counted(index.runs, 'run')} of its index" if index.runs else ""
             origin, mended = printable(report.checkpoint.origin), "; written again" if index.repaired else ""
             tiles = counted(report.tiles, "tile")
-            say(f"{origin}: {counted(report.entries, 'entry', 'entries')}, {tiles} read{runs}{mended}")
+            say_text(f"{origin}: {counted(report.entries, 'entry', 'entries')}, {tiles} read{runs}{mended}")
         if index.problems and not index.repaired:
             note("credstore: credstore log check --repair-index writes the index again, from the entries")
     if report.problems or (index.problems and not index.repaired):
@@ -174,12 +174,12 @@ def monitor_command(
         )
     else:
         for problem in report.problems:
-            say(printable(problem))
+            say_text(problem)
         for name, why in report.unreachable.items():
-            say(f"{printable(name)} was not asked: {printable(why)}")
+            say_text(f"{name} was not asked: {why}")
         if not invocation.quiet:
             origin, size = printable(report.checkpoint.origin), report.checkpoint.size
-            say(f"{origin}: size {size}, {counted(report.verified, 'entry', 'entries')} verified")
+            say_text(f"{origin}: size {size}, {counted(report.verified, 'entry', 'entries')} verified")
     if not (report.compared or report.problems or invocation.quiet):
         note(
             "credstore: the log was compared with nothing, so that a fork or a step back would not be seen; "

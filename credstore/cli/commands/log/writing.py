@@ -27,7 +27,7 @@ from credstore.cli.commands.log.shared import (
     read_policy,
 )
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import note, print_json, printable, say
+from credstore.cli.output import note, print_json, printable, say, say_row
 from credstore.cli.proof_files import (
     TRUST,
     create_private,
@@ -240,7 +240,7 @@ def append_command(
         )
         return
     for file, result in zip(files, indices or names, strict=True):
-        say(f"{result}  {printable(file)}")
+        say_row(str(result), file, elastic=1)
     if not (files or inbox or invocation.quiet):
         note(f"credstore: the log has {counted(size, 'entry', 'entries')}; name files to log more")
     if inbox and not invocation.quiet:

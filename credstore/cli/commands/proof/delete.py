@@ -10,7 +10,7 @@ from credstore.cli.commands.proof.logs import LogChoice, writes_log
 from credstore.cli.commands.proof.shown import REASON, Reason, remaining_document, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import human_time, print_json, printable, say
+from credstore.cli.output import human_time, print_json, say, say_text
 from credstore.cli.proof_files import KEY, TRUST
 from credstore.errors import StorageVersionsRemainError
 
@@ -57,4 +57,4 @@ def _show_remaining(invocation: Invocation, proof_id: str, error: StorageVersion
         if each.retain_until is not None:
             keeper = f"{each.mode or 'a retention'} until {human_time(each.retain_until)}"
             keeper += ", and a legal hold" if each.legal_hold else ""
-        say(f"stays {printable(each.key)} version {printable(each.version_id or '-')}: {keeper}")
+        say_text(f"stays {each.key} version {each.version_id or '-'}: {keeper}")

@@ -14,11 +14,11 @@ from credstore.cli.commands.proof.shown import (
     REVOKED,
     policy_of,
     proof_document,
-    proof_line,
+    say_proof,
     with_proofs,
 )
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import print_json, say
+from credstore.cli.output import print_json
 from credstore.cli.proof_files import ROOTS, TRUST, measure_file
 
 if TYPE_CHECKING:
@@ -65,6 +65,6 @@ def find_command(
     if invocation.json:
         print_json([proof_document(proof) for proof in proofs])
     for proof in proofs if not invocation.json else ():
-        say(proof_line(proof))
+        say_proof(proof)
     if not proofs:
         raise ProofNotFoundError("there is no valid proof about this asset", key=asset)

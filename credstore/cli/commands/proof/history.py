@@ -22,8 +22,8 @@ from credstore.cli.commands.proof.logs import LogChoice, hint_at_bundled
 from credstore.cli.commands.proof.shown import (
     policy_of,
     proof_document,
-    proof_line,
     record_rows,
+    say_proof,
     status_rows,
     with_proofs,
 )
@@ -177,7 +177,7 @@ def _from_names(invocation: Invocation, trust_file: str, digest: bytes, log: Log
         print_json(document)
         return
     for proof in proofs:
-        say(proof_line(proof))
+        say_proof(proof)
     if not invocation.quiet:
         note("credstore: may be incomplete: these are the proofs that the store's index names lead to")
 

@@ -14,7 +14,7 @@ from credstore.cli.commands.proof.logs import LogChoice, writes_log
 from credstore.cli.commands.proof.shown import end_with, proof_document, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, as_duration, command
-from credstore.cli.output import note, print_json, printable, say
+from credstore.cli.output import note, print_json, say, say_row
 from credstore.cli.progress import TransferBar
 from credstore.cli.proof_files import KEY, TRUST, read_claims
 from credstore.errors import StorageError, StorageInvalidRequestError
@@ -111,7 +111,7 @@ def _show(invocation: Invocation, files: Sequence[str], number: int, proof: Proo
     elif len(files) == 1:
         say(proof.proof_id)
     else:
-        say(f"{proof.proof_id}  {printable(files[number])}")
+        say_row(proof.proof_id, files[number], elastic=1)
 
 
 def _failure(file: str, error: StorageError | None) -> StorageError:

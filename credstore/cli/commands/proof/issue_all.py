@@ -11,7 +11,7 @@ from credstore.cli.clusters import CONTINUES, cluster_of, clustered, place_for_w
 from credstore.cli.commands.proof.shown import end_with
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, as_duration, command
-from credstore.cli.output import note, print_json, printable, say
+from credstore.cli.output import note, print_json, say_row
 from credstore.cli.places import folder_of, opened_stores, spot
 from credstore.cli.progress import TransferBar
 from credstore.cli.proof_files import read_claims
@@ -59,7 +59,7 @@ def issue_all_command(
         if invocation.json:
             print_json({"name": name, "proof_id": proof_id})
         else:
-            say(f"{proof_id}  {printable(name)}")
+            say_row(proof_id, name, elastic=1)
 
     async def work() -> IssueReport:
         async with opened_stores(invocation, where, reading=1) as (opened,):

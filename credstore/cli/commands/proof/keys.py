@@ -121,6 +121,7 @@ def list_command(invocation: Invocation, *, trust_file: str) -> None:
             ]
             for key in trust.keys
         ],
+        elastic=(2, 3),
     )
     if not invocation.quiet:
         note(f"version {trust.version} of {trust_file}")

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING
 import click
 
 from credstore.cli.commands.proof.logs import LogChoice, hint_at_bundled, lists_log
-from credstore.cli.commands.proof.shown import end_with, proof_document, proof_line, with_proofs
+from credstore.cli.commands.proof.shown import end_with, proof_document, say_proof, with_proofs
 from credstore.cli.errors import report
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import print_json, say
+from credstore.cli.output import print_json
 from credstore.cli.proof_files import TRUST
 from credstore.errors import StorageError
 
@@ -44,7 +44,7 @@ def list_command(invocation: Invocation, *, trust_file: str, log: LogChoice) -> 
                 if invocation.json:
                     print_json(proof_document(outcome.proof))
                 else:
-                    say(proof_line(outcome.proof))
+                    say_proof(outcome.proof)
         await hint_at_bundled(invocation, store.provider, log)
         return shown
 

@@ -11,7 +11,7 @@ import click
 
 from credstore.cli.exits import Exit, exit_of
 from credstore.cli.options import Invocation
-from credstore.cli.output import human_size, human_time, printable
+from credstore.cli.output import human_size, human_time, printable, say_row
 from credstore.cli.proof_files import read_authorities, read_signer, read_trust
 from credstore.cli.runner import open_store, run_loop
 from credstore.errors import StorageVersionsRemainError
@@ -199,11 +199,11 @@ def record_rows(proof: VerifiedProof) -> list[tuple[str, str]]:
     return [row for row in rows if row[1]]
 
 
-def proof_line(proof: Proof) -> str:
+def say_proof(proof: Proof) -> None:
     """A proof as one line of a list, for people."""
     record = proof.record
-    issued, issuer = human_time(record.issued_at), printable(record.issuer)
-    return f"{record.proof_id}  {issued}  {proof.status.state:<7}  {issuer}"
+    issued, state = human_time(record.issued_at), f"{proof.status.state:<7}"
+    say_row(record.proof_id, issued, state, record.issuer, elastic=3)
 
 
 def status_rows(status: ProofStatus) -> list[tuple[str, str]]:

@@ -11,7 +11,7 @@ import click
 from credstore.cli.commands.proof.shown import with_proofs
 from credstore.cli.exits import Exit
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import human_time, print_json, printable, say
+from credstore.cli.output import human_time, print_json, say, say_row, say_text
 from credstore.cli.proof_files import ROOTS, TRUST
 
 if TYPE_CHECKING:
@@ -72,9 +72,9 @@ def timestamp_command(
         print_json({"proof_id": proof_id, "times": report.times, "failed": failed, "ends": report.ends})
     elif not invocation.quiet:
         for name, time in report.times.items():
-            say(f"{printable(name)}  {human_time(time)}")
+            say_row(name, human_time(time), elastic=0)
         for name, error in report.failed.items():
-            say(f"{printable(name)}  failed: {printable(str(error))}")
+            say_text(f"{name}  failed: {error}")
         if report.ends is not None:
             say(f"renew before {human_time(report.ends)}")
     if report.failed:
