@@ -225,7 +225,7 @@ class FastestDriver(RedundantDriver):
     ) -> _Read:
         """Open at the first member, and at the other too if that takes longer than `delay` seconds.
 
-        The first was started, and goes on, in this task, since another one would cost as much as a fast read;
+        The first was started in this task, since another one would cost as much as a fast read;
         where the other wins, this task is interrupted as `asyncio.timeout` does it.
         """
         first, other = order[:2]

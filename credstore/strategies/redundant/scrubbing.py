@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import sha256
 
 from credstore.concurrency import for_each
+from credstore.driver.values import ObjectInfo
 from credstore.errors import StorageInvalidRequestError
 from credstore.model import ReplicaFinding, ScrubReport
 from credstore.strategies.health import Member
@@ -129,7 +130,9 @@ class Scrubber:
 
         async def compare(key: str) -> None:
             noted.discard(key)
-            notes = await self._journal.notes(key) if key in missed else {}
+            notes: Mapping[Member, ObjectInfo] = {}
+            if key in missed:
+                notes = await self._journal.notes(key)
             outcome = await self._mender.reconcile(key, deep=deep, exclusive=exclusive)
             tally.add(key, outcome)
             if outcome.equal and notes:
