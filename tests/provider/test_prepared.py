@@ -33,6 +33,8 @@ class Able(MemoryDriver):
 
     async def put(self, request):
         self.asked.append(request)
+        if request.key == "broken":
+            raise RuntimeError("unforeseen")
         return await super().put(request)
 
 
@@ -62,6 +64,7 @@ async def told(write, events):
         (OPTIONS, ".credstore/x", b"x"),
         (OPTIONS, "a/../b", b"x"),
         (OPTIONS, "", b"x"),
+        (OPTIONS, "broken", b"x"),
         (OPTIONS, "large", bytes(LOOP_BUDGET + 1)),
         ({"compress": "gzip"}, "a", b"x" * 1000),
         ({"metadata": {"a": "b"}}, "a", b"x"),
