@@ -303,7 +303,7 @@ def check_fields(value: object, error: type[StorageError] = StorageInvalidReques
     known = _fields(cast("Hashable", kind))
     found = known.values(value)
     others = map(is_not, found, known.defaults)  # Defaults fit, and most fields have theirs.
-    for each, (name, hint, at_once) in compress(zip(found, known.told, strict=True), others):
+    for each, (name, hint, at_once) in compress(zip(found, known.named, strict=True), others):
         if type(each) not in at_once and not fits(hint, each):
             raise error(_wrong(name, kind.__name__, hint, each))
 
@@ -312,12 +312,12 @@ class _Fields(NamedTuple):
     """The fields of a dataclass that its constructor takes.
 
     Attributes:
-        told: Of each its name, its annotation, and the types that fit at once.
+        named: Of each its name, its annotation, and the types that fit at once.
         defaults: Of each.
         values: Returns those that an instance has.
     """
 
-    told: tuple[tuple[str, Any, frozenset[type]], ...]
+    named: tuple[tuple[str, Any, frozenset[type]], ...]
     defaults: tuple[Any, ...]
     values: Callable[[object], tuple[Any, ...]]
 
@@ -326,8 +326,8 @@ class _Fields(NamedTuple):
 def _fields(kind: type) -> _Fields:
     hints = get_type_hints(kind)
     taken = [each for each in fields(cast("Any", kind)) if each.init]
-    told = tuple((each.name, hints[each.name], _at_once(hints[each.name])) for each in taken)
-    return _Fields(told, tuple(each.default for each in taken), _values([each.name for each in taken]))
+    named = tuple((each.name, hints[each.name], _at_once(hints[each.name])) for each in taken)
+    return _Fields(named, tuple(each.default for each in taken), _values([each.name for each in taken]))
 
 
 def _values(names: Sequence[str]) -> Callable[[object], tuple[Any, ...]]:

@@ -75,6 +75,7 @@ from credstore.provider.validation import (
     check_flag,
     check_prefix,
     check_progress,
+    check_reading,
     checked_etag,
     checked_version,
 )
@@ -233,17 +234,10 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
 
         Cost: 1 request.
         """
-        session = self._session
-        if encryption is not None:
-            encryption = known_encryption(encryption)
+        encryption, session = known_encryption(encryption), self._session
         with session.call("retrieve", key) as call:
             session.check_key(key)
-            if max_size is not None:
-                check_count("max_size", max_size)
-            if decode is not True:
-                check_flag("decode", decode)
-            if progress is not None:
-                check_progress(progress)
+            check_reading(max_size, decode, progress)
             reading = Reading(
                 session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
             )

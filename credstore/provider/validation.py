@@ -94,6 +94,21 @@ def check_progress(progress: object) -> None:
         raise StorageInvalidRequestError("progress is a function of two numbers")
 
 
+def check_reading(max_size: object, decode: object, progress: object) -> None:
+    """Refuse wrong arguments of a read of all bytes.
+
+    Raises:
+        StorageInvalidRequestError: `max_size` is not a number of bytes or None, `decode` neither True nor
+            False, or `progress` neither None nor callable.
+    """
+    if max_size is not None:
+        check_count("max_size", max_size)
+    if decode is not True:
+        check_flag("decode", decode)
+    if progress is not None:
+        check_progress(progress)
+
+
 def check_prefix(prefix: str, max_size: int = 1024) -> None:
     """Refuse a prefix that no key can start with.
 

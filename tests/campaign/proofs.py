@@ -34,7 +34,7 @@ def planted(name: str | None) -> Iterator[None]:
 
 def run(trial: Trial) -> None:
     """Count what finding, reading and sweeping take in a small store, and again in the large one that it becomes."""
-    few, many = SIZES.get(trial.scale, FULL)
+    few, many = SIZES["quick"] if trial.plant else SIZES.get(trial.scale, FULL)
     with planted(trial.plant):
         for unit in trial.units():
             problems = asyncio.run(_compare(trial, unit, few, many))

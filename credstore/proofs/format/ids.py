@@ -14,7 +14,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MILLISECOND = timedelta(milliseconds=1)
 _ID_BYTES = 16
 _FREE = (1 << 128) - 1 ^ 0xF << 76 ^ 3 << 62
-"""The bits beside the four of the version and the two of the variant."""
+"""The bits that are neither the four of the version nor the two of the variant."""
 _SHA256 = 32
 
 
