@@ -17,13 +17,13 @@ from credstore.config.settings import CommonConfig
 from credstore.config.url import nearest, shown
 from credstore.driver.refusals import RESUME
 from credstore.driver.values import Body, BytesBody, ContentHeaders, PutRequest, PutResult
-from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.errors import StorageInvalidRequestError
 from credstore.hashing import sha256
 from credstore.model import NOTHING, Codec, Dictionary, StorageResult, StoreOptions
 from credstore.pipeline.codec import encode, encoder
 from credstore.pipeline.pipeline import DICTIONARY, marks, sealed_marks
 from credstore.provider.bodies import INLINE, EncodedBody, WatchedBody, digest_of, settled
-from credstore.provider.dictionaries import Dictionaries, is_name
+from credstore.provider.dictionaries import Dictionaries, in_plain_text, is_name
 from credstore.provider.encryption import sealed_body
 from credstore.provider.plans import plain_write, too_large
 from credstore.provider.resume_file import FileJournal
@@ -93,10 +93,7 @@ async def plan_write(
     if codec == "zstd" or "dictionary" in options:
         dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
     if policy is not None and dictionary is not None:
-        raise StorageUnsupportedError(
-            "a dictionary is kept unencrypted and contains pieces of what it was trained on; leave it out "
-            "where objects are encrypted"
-        )
+        raise in_plain_text()
     plain = data if isinstance(data, BytesBody) else await settled(data, config.spool_size)
     plain_size = plain.length
     write_id = os.urandom(16).hex()
