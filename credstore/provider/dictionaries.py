@@ -19,12 +19,21 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
+    StorageUnsupportedError,
 )
 from credstore.model import Dictionary, StoredDictionary
 
 KEPT = 16
 """Number of dictionaries kept in memory."""
 _NAME_LENGTH = 64
+
+
+def in_plain_text() -> StorageUnsupportedError:
+    """The error of a dictionary in a store that encrypts what is stored before it is sent."""
+    return StorageUnsupportedError(
+        "a dictionary is kept unencrypted and contains pieces of what it was trained on; leave it out where "
+        "objects are encrypted"
+    )
 
 
 def is_name(name: object) -> bool:

@@ -53,7 +53,7 @@ from credstore.provider.bodies import WatchedBody
 from credstore.provider.bulk import delete_keys
 from credstore.provider.call import Call
 from credstore.provider.copying import copied, move_object, plan_copy
-from credstore.provider.dictionaries import checked_name, stored_dictionaries
+from credstore.provider.dictionaries import checked_name, in_plain_text, stored_dictionaries
 from credstore.provider.fetching import FetchingVerbs
 from credstore.provider.keeping import KeepingVerbs
 from credstore.provider.links import (
@@ -317,6 +317,7 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
 
         Raises:
             StorageInvalidRequestError: Not a `Dictionary`.
+            StorageUnsupportedError: The store encrypts on the client; a dictionary has pieces of plain text.
             StorageError: It could not be stored.
 
         Cost: 2 requests the first time, then none.
@@ -324,6 +325,8 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
         with self._session.call("add_dictionary", None, mutation=True):
             if not isinstance(dictionary, Dictionary):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
                 raise StorageInvalidRequestError(f"a Dictionary is expected, not {type(dictionary).__name__}")
+            if self._session.policy is not None:
+                raise in_plain_text()
             await self._session.dictionaries.ensure(dictionary)
             return dictionary.name
 

@@ -398,3 +398,11 @@ def test_a_store_is_checked_without_its_encryption(cli: CommandLine) -> None:
         "everything tried that is granted is honoured"
         in cli("check-provider", "--quick", "--samples", "1", os.environ["CREDSTORE_URL"], *SEALED).out
     )
+
+
+def test_no_dictionary_of_what_is_encrypted_is_kept(cli: CommandLine) -> None:
+    for number in range(60):
+        cli.put(f"r/{number}", PLAIN * 9 + str(number).encode(), *SEALED)
+    told = cli("dictionary", "train", "r/", "--size", "4KiB", *SEALED, code=1)
+    assert "kept unencrypted" in told.err
+    assert all(b"claim" not in path.read_bytes() for path in cli.root.rglob("*") if path.is_file())
