@@ -142,3 +142,24 @@ class Dictionaries:
         self._known[dictionary.name] = dictionary
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
+
+
+async def added(dictionaries: Dictionaries, dictionary: Dictionary, *, encrypts: bool) -> str:
+    """The name of a dictionary that a user adds.
+
+    Args:
+        dictionaries: Of the store.
+        dictionary: As the user gives it.
+        encrypts: Whether the store encrypts on the client.
+
+    Raises:
+        StorageInvalidRequestError: It is something else.
+        StorageUnsupportedError: The store encrypts.
+        StorageError: It could not be stored.
+    """
+    if not isinstance(dictionary, Dictionary):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidRequestError(f"a Dictionary is expected, not {type(dictionary).__name__}")
+    if encrypts:
+        raise in_plain_text()
+    await dictionaries.ensure(dictionary)
+    return dictionary.name
