@@ -24,7 +24,7 @@ SMALLEST = {
     "objects": 300,
     "cancels": 500,
     "fuzz": 1_000,
-    "proofs": 1,
+    "proofs": 240,
     "logs": 2,
     "log-kills": 8,
     "weather": 20,
