@@ -79,7 +79,7 @@ def add_command(invocation: Invocation, name: str, url: str, *, force: bool) -> 
 
 
 def _check_keys(wrapping: Mapping[str, str]) -> None:
-    """Refuse what is no key's file, before anything of it is kept or shown.
+    """Refuse what has no key in it, before anything of it is kept or shown.
 
     Raises:
         StorageConfigurationError: A file is missing, open to others or holds no key; or it is the key itself.
