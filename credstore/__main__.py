@@ -8,6 +8,9 @@ import sys
 from credstore.errors import StorageConfigurationError
 from credstore.extras import require_extra
 
+_INTERRUPTED = 130
+"""As `Exit.INTERRUPTED` of the command line, which may not be loaded yet."""
+
 
 def main() -> int:
     """Run the command line, or print one line where its extra is not installed.
@@ -15,6 +18,14 @@ def main() -> int:
     Returns:
         The exit code.
     """
+    try:
+        return _run()
+    except KeyboardInterrupt:  # While modules are loaded; afterwards whoever runs a command ends it.
+        sys.stderr.write("credstore: interrupted\n")
+        return _INTERRUPTED
+
+
+def _run() -> int:
     gc.disable()  # Looking for garbage while modules are loaded is a fifth of a short command's time.
     try:
         require_extra("cli", "the command line needs")

@@ -22,8 +22,8 @@ def key_ring_of(config: CommonConfig) -> KeyRing:
     """The keys that `wrapping_key` and `older_wrapping_keys` name; reads their files.
 
     Raises:
-        StorageConfigurationError: There is no `wrapping_key`, a file is missing, open to others or holds no
-            key, or one key is named twice.
+        StorageConfigurationError: The settings name none; a file is missing, open to others or holds no key;
+            or two files hold the same key.
     """
     if config.wrapping_key is None:
         raise StorageConfigurationError(

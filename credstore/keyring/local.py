@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import base64
 import os
+import re
 import stat
 import threading
 from abc import ABC, abstractmethod
@@ -32,6 +33,10 @@ SCRYPT_P = 1
 _SALT = 16
 _LOOSE = stat.S_IRWXG | stat.S_IRWXO
 _LARGEST_FILE = 1024
+_LIKE_A_KEY = re.compile(
+    r"(?:\w{2,8}:)?(?:(?:0x)?[0-9a-fA-F]{32,}|(?=.*[0-9])(?=.*[a-z])(?=.*[A-Z])[\w+/=-]{32,})"
+)
+"""Hex or base64 of either alphabet that is longer than anyone would type, perhaps with a word before it."""
 
 
 class _Held(ABC):
@@ -104,6 +109,9 @@ class LocalKey(_Held):
         Raises:
             StorageConfigurationError: It cannot be read, others may read it, or it does not hold a key.
         """
+        if _is_key(path):
+            del path
+            raise _not_a_path()
         name = os.fspath(path)
         try:
             with Path(name).open("rb") as file:
@@ -111,7 +119,7 @@ class LocalKey(_Held):
                 text = Secret("" if mode & _LOOSE else file.read(_LARGEST_FILE).decode("latin-1"))
         except OSError as error:
             raise StorageConfigurationError(
-                f"cannot read the key file {name!r}: {error.strerror or 'it cannot be opened'}"
+                f"cannot read the key file {_shown(name)}: {error.strerror or 'it cannot be opened'}"
             ) from None
         if mode & _LOOSE:
             raise StorageConfigurationError(
@@ -148,6 +156,9 @@ class LocalKey(_Held):
         Raises:
             StorageConfigurationError: The file already exists, or cannot be made.
         """
+        if _is_key(path):
+            del path
+            raise _not_a_path()
         name = os.fspath(path)
         text = Secret(base64.b64encode(random(DATA_KEY)).decode())
         made = cls(_key_in(text, "the new key"), key_id=key_id)
@@ -241,6 +252,25 @@ def _scrypt(passphrase: Secret, salt: bytes) -> bytes:
 
     function = Scrypt(salt=salt, length=DATA_KEY, n=SCRYPT_N, r=SCRYPT_R, p=SCRYPT_P)
     return function.derive(passphrase.reveal().encode())
+
+
+def _is_key(path: str | os.PathLike[str]) -> bool:
+    """Whether it is a key, which neither messages nor tracebacks should show."""
+    return decoded_key(os.fspath(path).strip()) is not None
+
+
+def _not_a_path() -> StorageConfigurationError:
+    return StorageConfigurationError(
+        "what is needed is the path of a key's file, and not the key itself, which ends up in logs"
+    )
+
+
+def _shown(name: str) -> str:
+    """A path that leads nowhere, for a message; not one that may be a key, cut or spelled otherwise."""
+    is_below = "/" in name and Path(name).parent.is_dir()
+    if _LIKE_A_KEY.fullmatch(name.strip()) and not is_below:
+        return "that was named (it looks like a key, so it is not shown)"
+    return repr(name)
 
 
 def _key_in(text: Secret, where: str) -> bytes:

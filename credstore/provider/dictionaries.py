@@ -19,12 +19,21 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
+    StorageUnsupportedError,
 )
 from credstore.model import Dictionary, StoredDictionary
 
 KEPT = 16
 """Number of dictionaries kept in memory."""
 _NAME_LENGTH = 64
+
+
+def in_plain_text() -> StorageUnsupportedError:
+    """The error of a dictionary in a store that encrypts what is stored before it is sent."""
+    return StorageUnsupportedError(
+        "a dictionary is kept unencrypted and contains pieces of what it was trained on; leave it out where "
+        "objects are encrypted"
+    )
 
 
 def is_name(name: object) -> bool:
@@ -133,3 +142,24 @@ class Dictionaries:
         self._known[dictionary.name] = dictionary
         while len(self._known) > KEPT:
             self._known.popitem(last=False)
+
+
+async def added(dictionaries: Dictionaries, dictionary: Dictionary, *, encrypts: bool) -> str:
+    """The name of a dictionary that a user adds.
+
+    Args:
+        dictionaries: Of the store.
+        dictionary: As the user gives it.
+        encrypts: Whether the store encrypts on the client.
+
+    Raises:
+        StorageInvalidRequestError: It is something else.
+        StorageUnsupportedError: The store encrypts.
+        StorageError: It could not be stored.
+    """
+    if not isinstance(dictionary, Dictionary):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
+        raise StorageInvalidRequestError(f"a Dictionary is expected, not {type(dictionary).__name__}")
+    if encrypts:
+        raise in_plain_text()
+    await dictionaries.ensure(dictionary)
+    return dictionary.name

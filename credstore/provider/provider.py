@@ -21,7 +21,6 @@ from credstore.encryption import ClientSide, CustomerKey, ServerEncryption, know
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageError,
-    StorageInvalidRequestError,
     StorageObjectNotFoundError,
 )
 from credstore.metrics import Meter
@@ -53,7 +52,7 @@ from credstore.provider.bodies import WatchedBody
 from credstore.provider.bulk import delete_keys
 from credstore.provider.call import Call
 from credstore.provider.copying import copied, move_object, plan_copy
-from credstore.provider.dictionaries import checked_name, stored_dictionaries
+from credstore.provider.dictionaries import added, checked_name, stored_dictionaries
 from credstore.provider.fetching import FetchingVerbs
 from credstore.provider.keeping import KeepingVerbs
 from credstore.provider.links import (
@@ -317,15 +316,15 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
 
         Raises:
             StorageInvalidRequestError: Not a `Dictionary`.
+            StorageUnsupportedError: The store encrypts on the client; a dictionary has pieces of plain text.
             StorageError: It could not be stored.
 
         Cost: 2 requests the first time, then none.
         """
         with self._session.call("add_dictionary", None, mutation=True):
-            if not isinstance(dictionary, Dictionary):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
-                raise StorageInvalidRequestError(f"a Dictionary is expected, not {type(dictionary).__name__}")
-            await self._session.dictionaries.ensure(dictionary)
-            return dictionary.name
+            return await added(
+                self._session.dictionaries, dictionary, encrypts=self._session.policy is not None
+            )
 
     async def get_dictionary(self, name: str) -> Dictionary:
         """A dictionary that is in the store.

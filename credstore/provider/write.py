@@ -25,7 +25,7 @@ from credstore.driver.values import (
     PutRequest,
     PutResult,
 )
-from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
+from credstore.errors import StorageInvalidRequestError
 from credstore.hashing import sha256
 from credstore.model import NOTHING, Codec, Dictionary, StorageResult, StoreOptions
 from credstore.pipeline.codec import encode, encoder
@@ -38,7 +38,7 @@ from credstore.provider.bodies import (
     digests_of,
     settled,
 )
-from credstore.provider.dictionaries import Dictionaries, is_name
+from credstore.provider.dictionaries import Dictionaries, in_plain_text, is_name
 from credstore.provider.encryption import sealed_body
 from credstore.provider.plans import plain_write, too_large
 from credstore.provider.resume_file import FileJournal
@@ -108,10 +108,7 @@ async def plan_write(
     if codec == "zstd" or "dictionary" in options:
         dictionary = await _dictionary(options.get("dictionary", config.dictionary), codec, dictionaries)
     if policy is not None and dictionary is not None:
-        raise StorageUnsupportedError(
-            "a dictionary is kept unencrypted and contains pieces of what it was trained on; leave it out "
-            "where objects are encrypted"
-        )
+        raise in_plain_text()
     plain = data if isinstance(data, BytesBody) else await settled(data, config.spool_size)
     plain_size = plain.length
     write_id = os.urandom(16).hex()

@@ -260,6 +260,9 @@ class Store:
         """Store it by the provider's verb, and read it back; see `Side.write`."""
         options, lost = self._chosen(content.options), list(content.lost)
         able, key = self.provider.capabilities, self.key(name)
+        if self.sealed and "dictionary" in options and "dictionary" not in self.store_options:
+            del options["dictionary"]  # It would be there in plain text.
+            lost.append("dictionary")
         if options.get("tags") and not able.tags:
             del options["tags"]
             lost.append("tags")

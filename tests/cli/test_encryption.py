@@ -44,6 +44,36 @@ def key_id(cli: CommandLine, name: str) -> str:
 # The keys themselves
 
 
+@pytest.mark.parametrize("option", ["--wrapping-key", "--older-wrapping-key"])
+@pytest.mark.parametrize("prepare", ["key", "missing", "open"])
+def test_a_name_for_a_store_needs_keys_that_are_there(
+    cli: CommandLine, option: str, prepare: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And never keeps, or shows, one that was given in place of its path."""
+    monkeypatch.setenv("CREDSTORE_STORES", "stores.toml")
+    text = base64.b64encode(OTHER).decode()
+    if prepare == "open":
+        Path("b.key").chmod(0o644)
+    given = {"key": text, "missing": "none.key", "open": "b.key"}[prepare]
+    keys = (option, given, *(() if option == "--wrapping-key" else ("--wrapping-key", "a.key")))
+    ended = cli("stores", "add", "sealed", "file:st", *keys, "--store-id", "photos", code=8)
+    assert text not in ended.out + ended.err
+    assert not Path("stores.toml").exists()
+    cli("stores", "add", "sealed", "file:st", *SEALED)
+    assert "a.key" in cli("stores", "list", "--json").out
+
+
+def test_proofs_under_another_key_are_not_said_to_be_none(cli: CommandLine) -> None:
+    Path("photo.json").write_bytes(PLAIN)
+    cli("proof", "keys", "generate", "issuer.pem", "--trust", "trust.json", "--issuer", "https://example.org")
+    cli("proof", "issue", "photo.json", "--key", "issuer.pem", "--trust", "trust.json", *SEALED)
+    other = ("--wrapping-key", "b.key", "--store-id", "photos")
+    assert (
+        "DECRYPTION_FAILED" in cli("proof", "find", "photo.json", "--trust", "trust.json", *other, code=7).err
+    )
+    cli("proof", "find", "photo.json", "--trust", "trust.json", *SEALED)
+
+
 def test_a_key_is_made_for_its_owner_alone_and_never_shown(cli: CommandLine) -> None:
     ended = cli("keys", "generate", "new.key")
     text = Path("new.key").read_text().strip()
@@ -398,3 +428,11 @@ def test_a_store_is_checked_without_its_encryption(cli: CommandLine) -> None:
         "everything tried that is granted is honoured"
         in cli("check-provider", "--quick", "--samples", "1", os.environ["CREDSTORE_URL"], *SEALED).out
     )
+
+
+def test_no_dictionary_of_what_is_encrypted_is_kept(cli: CommandLine) -> None:
+    for number in range(60):
+        cli.put(f"r/{number}", PLAIN * 9 + str(number).encode(), *SEALED)
+    told = cli("dictionary", "train", "r/", "--size", "4KiB", *SEALED, code=1)
+    assert "kept unencrypted" in told.err
+    assert all(b"claim" not in path.read_bytes() for path in cli.root.rglob("*") if path.is_file())

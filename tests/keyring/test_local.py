@@ -5,6 +5,7 @@ import base64
 import os
 import pickle
 import stat
+import traceback
 
 import pytest
 from cryptography.hazmat.primitives.kdf.scrypt import Scrypt
@@ -104,6 +105,46 @@ def test_a_file_without_a_key_is_refused_and_not_repeated(key_file, text):
     with pytest.raises(StorageConfigurationError, match="holds no key") as caught:
         LocalKey.from_file(key_file)
     assert not text or text not in str(caught.value)
+
+
+IN_BASE64 = base64.b64encode(KEY).decode()
+
+
+@pytest.mark.parametrize("take", [LocalKey.from_file, LocalKey.generate_file], ids=lambda take: take.__name__)
+@pytest.mark.parametrize("text", [IN_BASE64, f" {IN_BASE64}\n", KEY.hex(), KEY.hex().upper()])
+def test_the_key_itself_is_no_path_of_it(take, text, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(StorageConfigurationError, match="not the key itself") as caught:
+        take(text)
+    assert not list(tmp_path.iterdir())
+    frames = [frame for frame, _ in traceback.walk_tb(caught.value.__traceback__)]
+    ours = [frame for frame in frames if frame.f_code.co_filename.endswith("keyring/local.py")]
+    assert text.strip() not in str(caught.value)
+    assert ours
+    assert text not in [value for frame in ours for value in frame.f_locals.values()]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"0x{KEY.hex()}",
+        f"base64:{IN_BASE64}",
+        IN_BASE64.rstrip("="),
+        base64.urlsafe_b64encode(bytes(range(255, 223, -1))).decode(),
+        KEY.hex()[:40],
+    ],
+)
+def test_what_may_be_a_key_is_not_shown(text):
+    with pytest.raises(StorageConfigurationError, match="it is not shown") as caught:
+        LocalKey.from_file(text)
+    assert text not in str(caught.value)
+
+
+@pytest.mark.parametrize("name", ["proofs.key", "production-proofs-wrapping-key-2026", "Keys/a.key"])
+def test_a_path_that_leads_nowhere_is_shown(name):
+    with pytest.raises(StorageConfigurationError) as caught:
+        LocalKey.from_file(name)
+    assert repr(name) in str(caught.value)
 
 
 def test_a_file_that_is_not_there(tmp_path):

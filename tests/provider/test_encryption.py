@@ -416,6 +416,9 @@ def test_options_that_cannot_be_honoured_are_refused(run, tmp_path):
         trained = train_dictionary([json.dumps({"n": n, "text": "abc" * 30}).encode() for n in range(200)])
         with pytest.raises(StorageUnsupportedError, match="dictionary"):
             await store.store("k", DATA, dictionary=trained)
+        with pytest.raises(StorageUnsupportedError, match="kept unencrypted"):
+            await store.add_dictionary(trained)
+        assert await store.list_dictionaries() == []
         with pytest.raises(StorageError):
             await store.store("k", DATA, resume=str(tmp_path / "resume"))
         await store.store("k", DATA)

@@ -1054,3 +1054,23 @@ def test_an_object_in_plain_text_is_replaced_where_everything_is_to_be_encrypted
     assert (same, counts, item.client_side) == ([True, True], {"same": 1}, False)
     same, counts, item = asyncio.run(run(required=True))
     assert (same, counts, item.client_side) == ([False, False], {"differing": 1, "copied": 1}, True)
+
+
+def test_a_dictionary_stays_where_its_objects_are_readable():
+    """What is compressed with one goes to an encrypted store without it, which has pieces of plain text."""
+    records = [b'{"by": "the same author", "number": %d}' % number * 9 for number in range(60)]
+    trained = train_dictionary(records, size=1024)
+
+    async def run():
+        sealed = ClientSide(KeyRing(LocalKey(bytes(32))), store_id="s")
+        async with MemoryStorageProvider() as one, MemoryStorageProvider(encryption=sealed) as two:
+            await one.store("k", records[7], dictionary=trained)
+            report = await migrate(one, two)
+            item = await two.get_metadata("k")
+            refused = await migrate(one, two, overwrite="always", store_options={"dictionary": trained})
+            return report, await two.retrieve("k"), item.client_side, await two.list_dictionaries(), refused
+
+    report, data, client_side, dictionaries, refused = asyncio.run(run())
+    assert (report.complete, report.lost) == (True, {"dictionary": 1})
+    assert (data, client_side, dictionaries) == (records[7], True, [])
+    assert refused.counts == {"differing": 1, "failed": 1}

@@ -29,8 +29,8 @@ def keys_command() -> None:
     """Make the keys of encryption before anything is sent, and name them.
 
     Such a key wraps the key of each object (--wrapping-key, CREDSTORE_WRAPPING_KEY). Without it they
-    cannot be read, so keep a copy in another place. The keys that sign proofs are others: credstore proof
-    keys.
+    cannot be read, so keep a copy in another place. The keys that sign proofs are others: see
+    credstore proof keys.
     """
 
 

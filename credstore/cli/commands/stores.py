@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlencode
@@ -51,6 +52,7 @@ def add_command(invocation: Invocation, name: str, url: str, *, force: bool) -> 
         if invocation.wrapping:
             if "wrapping_key" in invocation.wrapping and STORE_ID not in invocation.wrapping:
                 raise click.UsageError("--wrapping-key needs --store-id, the same wherever the store is used")
+            _check_keys(invocation.wrapping)
             said = urlencode(
                 {name: _absolute(name, text) for name, text in invocation.wrapping.items()}, safe="/:,"
             )
@@ -74,6 +76,20 @@ def add_command(invocation: Invocation, name: str, url: str, *, force: bool) -> 
         print_json({"name": name, "url": url, "file": str(path)})
     elif not invocation.quiet:
         say(f"{name} is {printable(url)} from now on; try it with: credstore --store {name} doctor")
+
+
+def _check_keys(wrapping: Mapping[str, str]) -> None:
+    """Refuse what has no key in it, before anything of it is kept or shown.
+
+    Raises:
+        StorageConfigurationError: A file is missing, open to others or holds no key; or it is the key itself.
+    """
+    from credstore.keyring.local import LocalKey
+
+    for name, text in wrapping.items():
+        for each in () if name == STORE_ID else text.split(","):
+            if each != OFF and not each.startswith("arn:"):
+                LocalKey.from_file(Path(each).expanduser())
 
 
 def _absolute(name: str, text: str) -> str:

@@ -20,7 +20,7 @@ from functools import partial
 from typing import TypeVar, cast
 
 from credstore.concurrency import both, map_in_order
-from credstore.errors import StorageError, StorageIntegrityError
+from credstore.errors import StorageDecryptionError, StorageError, StorageIntegrityError
 from credstore.model import StorageItem
 from credstore.proofs.format.dsse import Envelope, needs_search, parse_envelope
 from credstore.proofs.format.errors import (
@@ -239,8 +239,13 @@ class ProofReader:
         *,
         policy: Policy | None,
     ) -> AsyncGenerator[Proof, None]:
-        """The proofs of an asset's index names that verify, in the order of the names, in bounded memory."""
+        """The proofs of an asset's index names that verify, in the order of the names, in bounded memory.
+
+        Raises:
+            StorageDecryptionError: None does, and one is encrypted with another key.
+        """
         layout = self.objects.layout
+        found, locked = False, list[StorageDecryptionError]()
 
         async def look(item: StorageItem) -> Proof | None:
             named = layout.parse_index(item.key)
@@ -250,6 +255,8 @@ class ProofReader:
                 return await self.get(named[1], sha256=sha256, policy=policy)
             except (ProofNotFoundError, ProofErasedError) as error:
                 await self._heal(item, named[1], sha256, erased=isinstance(error, ProofErasedError))
+            except StorageDecryptionError as error:
+                locked[:] = locked or [error]
             except (ProofError, StorageIntegrityError):
                 # Planted, damaged, expired, revoked: whatever is wrong with it, it does not prove this asset.
                 pass
@@ -258,7 +265,10 @@ class ProofReader:
         async with aclosing(map_in_order(items, look, at_once=AT_ONCE)) as proofs:
             async for proof in proofs:
                 if proof is not None:
+                    found = True
                     yield proof
+        if locked and not found:
+            raise locked[0]  # With another key there may well be proofs, which "none" would deny.
 
     async def scan(self) -> AsyncGenerator[ProofOutcome, None]:
         """Every record with its proof, or the error why there is none; erased ones left out."""
