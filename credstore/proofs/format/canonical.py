@@ -139,7 +139,7 @@ def encode_around(value: Json, part: object, *, depth: int) -> bytes:
 
     Args:
         value: All of it.
-        part: What may be anything; None where there is no such part.
+        part: What may be anything; None where it is left out.
         depth: How many objects and arrays it is in.
 
     Raises:
