@@ -385,16 +385,18 @@ async def _put_parts(
     async def send(upload_id: str, number: int, part: Part) -> str:
         nonlocal sent
         etag = None if known is None else known.get(number)
-        if etag is not None and composite is None:
-            sent += part.size
-            departure.arrived(number, part.size)
-            return etag
-        digest = hashed.digests[number - 1] if hashed else await part.hashed(hashlib.sha256())
-        checksum = NOTHING if composite is None else composite.part(number, digest)
-        if etag is not None:
-            sent += part.size
-            departure.arrived(number, part.size)
-            return etag
+        if etag is None or composite is not None:
+            digest = hashed.digests[number - 1] if hashed else await part.hashed(hashlib.sha256())
+            checksum = NOTHING if composite is None else composite.part(number, digest)
+            if etag is None:
+                etag = await send_new(upload_id, number, part, digest, checksum)
+        sent += part.size
+        departure.arrived(number, part.size)
+        return etag
+
+    async def send_new(
+        upload_id: str, number: int, part: Part, digest: bytes, checksum: Mapping[str, str]
+    ) -> str:
         # No local variable for the headers: they may hold a customer's key, and a traceback shows locals.
         wire = upload_part(
             request.key,
@@ -412,10 +414,8 @@ async def _put_parts(
                 raise source_changed() from None
             raise
         upload.confirmation.part(reply.headers)
-        sent += part.size
-        departure.arrived(number, part.size)
-        told = read_etag(reply.headers.get("etag"))
-        return opaque_tag(told) if told else await listed_etag(bucket, write, upload_id, number, part.size)
+        etag = read_etag(reply.headers.get("etag"))
+        return opaque_tag(etag) if etag else await listed_etag(bucket, write, upload_id, number, part.size)
 
     verify = None
     if composite is not None and hashed is None and request.digest is not None and request.body.data is None:
