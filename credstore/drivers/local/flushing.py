@@ -41,7 +41,7 @@ def flush_all(fd: int) -> None:
     """Make everything in a file system durable, whoever wrote it; blocks.
 
     Args:
-        fd: In it, and open since before that was written: of what was lost earlier it is not told.
+        fd: In it, and open since before that was written; what was lost earlier is not reported to it.
 
     Raises:
         OSError: Something was lost since `fd` was opened, or since this was called with it.

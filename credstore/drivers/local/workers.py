@@ -38,7 +38,7 @@ class _Results:
         self._done.append(job)
         if not self._told:
             self._told = True
-            with suppress(RuntimeError):  # The loop is closed: nobody waits any more.
+            with suppress(RuntimeError):  # The loop is closed: no one waits now.
                 self.loop.call_soon_threadsafe(self._deliver)
 
     def _deliver(self) -> None:
