@@ -111,11 +111,12 @@ async def _proofs(provider: StorageProvider, size: int) -> dict[str, float]:
             if outcome.error is not None:
                 raise outcome.error
         assets = [AssetDigest.of(b"%d" % chance.randrange(size)).sha256 for _ in range(MEASURED)]
+        # Before it is measured: the memory store sorts its keys when they are first listed.
+        ids = [(await store.find_by_hash(asset))[0].proof_id for asset in assets]
         watch = Stopwatch()
         for asset in assets:
             assert len(await store.find_by_hash(asset)) == 1
         found["find"] = watch.read()[0] / MEASURED * 1e6
-        ids = [(await store.find_by_hash(asset))[0].proof_id for asset in assets]
         watch = Stopwatch()
         for proof_id in ids:
             await store.get(proof_id)
@@ -183,7 +184,8 @@ def render(found: Found) -> list[str]:
         table.append("| " + " | ".join(row) + " |")
     return [
         "Microseconds of CPU in a store of this many objects of 256 bytes or proofs (three objects each), of one call "
-        "or divided by the objects that the call goes through. The local store is one directory, without fsync.",
+        "or divided by the objects that the call goes through. The local store is one directory, without fsync. The "
+        "memory store sorts its keys when they are first listed, which is before this is measured.",
         "",
         checked({"credstore": "each read against its digest; each proof found, its signature and status; "
                  "each proof swept, that it has expired"}),

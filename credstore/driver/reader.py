@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Generic, Self, TypeVar, cast
 
 from credstore.arguments import typed_class, unchecked
 from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageInvalidRequestError
-from credstore.hashing import LOOP_BUDGET, hash_into, joined
+from credstore.hashing import LOOP_BUDGET, Hash, hash_into, joined
 from credstore.model import Progress
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class ObjectReader(Generic[I]):
             if isinstance(chunks, AsyncGenerator):
                 self._generator = cast("AsyncGenerator[bytes, None]", chunks)
         self._expected = digest
-        self._digest = hashlib.sha256() if digest is not None else None
+        self._digest: Hash | None = None
         self._close = close
         self._explain = explain
         self._done = 0
@@ -122,7 +122,9 @@ class ObjectReader(Generic[I]):
             if chunk is not None:
                 self._done += len(chunk)
                 self._check_length()
-                if self._digest is not None:
+                if self._expected is not None:
+                    if self._digest is None:
+                        self._digest = hashlib.sha256()
                     await hash_into(self._digest, chunk)
                     self._held += len(chunk)
                     if self._held > LOOP_BUDGET:  # A source that never waits would block the loop.
@@ -159,11 +161,10 @@ class ObjectReader(Generic[I]):
     def _check_end(self) -> None:
         if self.length is not None and self._done != self.length:
             self._refuse(f"{self._done} of {self.length} bytes", ErrorCode.TRUNCATED)
-        if (
-            self._digest is not None
-            and self._expected is not None
-            and not hmac.compare_digest(self._digest.digest(), self._expected)
-        ):
+        if self._expected is None:
+            return
+        digest = hashlib.sha256() if self._digest is None else self._digest  # Of no bytes, where none came.
+        if not hmac.compare_digest(digest.digest(), self._expected):
             self._refuse("bytes that do not match the recorded SHA-256", ErrorCode.DIGEST_MISMATCH)
 
     def _refuse(self, what: str, code: ErrorCode) -> None:
@@ -212,7 +213,7 @@ class ObjectReader(Generic[I]):
         """
         if not self.hold_at_once():
             self._content = await self.read()
-            self._chunks = self._generator = self._digest = self._close = None
+            self._chunks = self._generator = self._digest = self._expected = self._close = None
             self._done, self._closed = 0, False
 
     def hold_at_once(self) -> bool:
@@ -230,7 +231,7 @@ class ObjectReader(Generic[I]):
         self._content = self._checked_at_once(content)
         if self._count is not None:
             self._counted()
-        self._digest = None
+        self._digest = self._expected = None
         self._done = 0
         return True
 
@@ -241,11 +242,11 @@ class ObjectReader(Generic[I]):
         try:
             if done != self.length:
                 self._check_length()
-            if self._digest is not None:
-                self._digest.update(content)
+            if self._expected is not None:
+                self._digest = hashlib.sha256(content)
             if self._progress is not None:
                 self._progress(done, self.length)
-            if self._digest is not None or done != self.length:
+            if self._expected is not None or done != self.length:
                 self._check_end()
         except BaseException as error:
             self._fail(error)

@@ -446,9 +446,11 @@ class ReadOptions:
             StorageInvalidRequestError: `start` is at or beyond the end, or `check_range` refuses (code
                 "INVALID_RANGE").
         """
-        self.check_range()
         if self.suffix is not None:
+            self.check_range()
             return max(0, size - self.suffix), size
+        if self.end is None and not self.start:
+            return 0, size
         if self.start >= size and self.start > 0:
             raise invalid_range(f"the range starts at byte {self.start}, the object has {size} bytes")
         end = size if self.end is None else min(self.end, size)

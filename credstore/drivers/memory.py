@@ -278,7 +278,8 @@ class MemoryDriver(Driver):
 
     def _find(self, key: str, options: ReadOptions) -> MemoryObject:
         self._guard.check(options.deadline)
-        check_read(options, self._capabilities, self.name)
+        if options.version_id is not None or options.customer_key is not None:
+            check_read(options, self._capabilities, self.name)
         found = self._objects.by_key.get(key)
         if found is None:
             raise StorageObjectNotFoundError("there is no such object")

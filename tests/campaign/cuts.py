@@ -4,7 +4,9 @@ import asyncio
 import random
 import shutil
 from pathlib import Path
+from unittest import mock
 
+from credstore.drivers.local import together
 from credstore.errors import StorageError
 from tests.campaign.disk import Disk, kept, told
 from tests.campaign.oplog import Log, Recorder
@@ -33,13 +35,19 @@ def history(root: Path, chance: random.Random, plant: str | None = None) -> Log:
             await step.run(driver, lane)
             recorder.told(lane, None)
 
+    whole = chance.random() < 0.5  # For any number of flushes, and on any file system: they are only noted.
+
     async def main():
         driver = make_driver(root, group_commit=chance.random() < 0.5 and plant not in ALONE)
         plans = [(lane, [draw(chance) for _ in range(STEPS)]) for lane in LANES]
         await asyncio.gather(*(work(driver, lane, steps) for lane, steps in plans))
         await driver.aclose()
 
-    with planted(plant), recorder.recording():
+    with (
+        planted(plant),
+        recorder.recording(),
+        mock.patch.multiple(together, can_flush_all=lambda _: whole, MANY=1),
+    ):
         asyncio.run(main())
     return recorder.log
 

@@ -3,13 +3,11 @@
 import asyncio
 import random
 import resource
-import signal
 import sys
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
-from multiprocessing import TimeoutError, get_context  # noqa: A004 - the pool's own
 from pathlib import Path
 from typing import NamedTuple
 from unittest import mock
@@ -37,6 +35,7 @@ from credstore.proofs.format.status import StatusNotice, encode_notice, parse_no
 from credstore.proofs.format.trust import encode_trust_store, parse_trust_store
 from credstore.provider.validation import check_key
 from tests.campaign import fuzz_provenance, fuzz_replies
+from tests.campaign.pool import by_two
 from tests.campaign.trial import Campaign, OutOfTimeError, Trial
 from tests.drivers.local.support import make_driver, put_request, spelled
 from tests.pipeline.mutants import changed
@@ -314,11 +313,12 @@ def run(trial: Trial) -> None:
                 _feed(trial, name, trial.size // len(names))
         largest = _largest()
     else:
-        for found in _by_two(trial, names):
-            trial.counts.update(found.counts)
-            trial.violations += found.violations
-            trial.ended(None, None, found.done)
-            largest = max(largest, found.largest)
+        with by_two(trial, _alone, _tasks(trial, names), fresh=True) as results:
+            for found in results:
+                trial.counts.update(found.counts)
+                trial.violations += found.violations
+                trial.ended(None, None, found.done)
+                largest = max(largest, found.largest)
     if trial.scale in SECONDS:
         trial.size = trial.done
     trial.counts["MiB at most"] = largest
@@ -343,36 +343,25 @@ class Fed(NamedTuple):
     largest: int
 
 
-def _by_two(trial: Trial, names: Sequence[str]) -> Iterator[Fed]:
-    """Each parser in a process of its own, two at a time; they end with this one."""
-    tasks = [
-        Trial(
-            trial.name,
-            trial.size // len(names),
-            trial.seed,
-            trial.folder / f"{number}",
-            trial.scale,
-            trial.start,
-            until=trial.until,
-            quiet=True,
+def _tasks(trial: Trial, names: Sequence[str]) -> list[tuple[str, Trial]]:
+    """Each parser with a trial of its own."""
+    size = trial.size // len(names)
+    return [
+        (
+            name,
+            Trial(
+                trial.name,
+                size,
+                trial.seed,
+                trial.folder / f"{number}",
+                trial.scale,
+                trial.start,
+                until=trial.until,
+                quiet=True,
+            ),
         )
-        for number in range(len(names))
+        for number, name in enumerate(names)
     ]
-    with get_context("spawn").Pool(2, _deaf, maxtasksperchild=1) as pool:
-        fed = pool.imap_unordered(_alone, zip(names, tasks, strict=True))
-        for _ in names:
-            while True:
-                try:
-                    yield fed.next(timeout=1)
-                except TimeoutError:
-                    trial.ended(None, None, 0)
-                else:
-                    break
-
-
-def _deaf() -> None:
-    """Ctrl-C reaches all processes of a terminal; the first one ends the others."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
 
 
 def _alone(task: tuple[str, Trial]) -> Fed:

@@ -3,7 +3,7 @@
 from tests.campaign.trial import Campaign, Trial
 from tests.drivers.local.injecting import ALL, CHANGES, STATES, TAKES_SPACE, Target
 
-AT_ONCE = ("together", "grouped")
+AT_ONCE = ("together", "grouped", "whole")
 ALONE = [operation for operation in STATES if operation not in AT_ONCE]
 KILL, EIO, ENOSPC = "signal=KILL", "error=EIO", "error=ENOSPC"
 THREADS = 4

@@ -12,7 +12,9 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import wraps
 from pathlib import Path
+from unittest import mock
 
+from credstore.drivers.local import atomic
 from tests.drivers.local.steps import Lane, Step
 
 ROOT = 0
@@ -154,10 +156,16 @@ class Recorder:
         try:
             for name in real:
                 setattr(os, name, taking_part(name))
-            yield
+            with mock.patch.object(atomic, "flush_all", self._flush_all):
+                yield
         finally:
             for name, does in real.items():
                 setattr(os, name, does)
+
+    def _flush_all(self, _fd):
+        with self._lock:
+            for number in self.log.inodes:
+                self._note(Flush(number, {}))
 
     def _open(self, does, path, flags, mode=0o777, *, dir_fd=None):
         parent = self._of(dir_fd)

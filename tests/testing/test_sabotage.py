@@ -322,7 +322,7 @@ class NeverChecksARange(MemoryDriver):
             return reader
         return ObjectReader(
             reader.info,
-            await reader.read() if reader._digest is None else reader._content,
+            await reader.read() if reader._expected is None else reader._content,
             length=reader.length,
         )
 

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 from typing import Self, TypeAlias
 
 from credstore.drivers.local.failures import translate
+from credstore.drivers.local.flushing import flush_all
 from credstore.errors import ErrorCode, StorageUnavailableError
 from credstore.files import CREATE, name_if_absent, write_all
 
@@ -118,6 +119,16 @@ class Syncer:
             return
         try:
             os.fsync(fd)
+        except OSError:
+            self.failed = True
+            raise
+
+    def sync_all(self, fd: int) -> None:
+        """The same for all files and directories of one file system; see `flush_all`."""
+        if not self.enabled:
+            return
+        try:
+            flush_all(fd)
         except OSError:
             self.failed = True
             raise

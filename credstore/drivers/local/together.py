@@ -1,15 +1,16 @@
 """Group commit: objects that are written at the same time become durable together.
 
 Rules of this file: each object is published as alone, by its own rename or link, after its bytes and its
-attributes are on the disk, and is acknowledged when the directories that lead to it are. Only the flushes are
-shared: those of one step are made at the same time, which the file system turns into few commits, and a
-directory is flushed once for all. What is not straightforward (a name in the way, a race with others)
-is done again alone.
+attributes are on the disk, and is acknowledged when the directories that lead to it are. Only the flushes
+are shared: those of one step are one flush of the whole file system, where that is known to keep the promise,
+else they are made at the same time, each directory's once for all. What is not straightforward (a name in the
+way, a race with others) is done again alone.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import time
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +21,7 @@ from credstore.drivers.local.atomic import Identity, Temporary, Token, Way
 from credstore.drivers.local.attributes import Attributes, Kept, Shelf
 from credstore.drivers.local.belonging import Mark
 from credstore.drivers.local.failures import MovedError, translate
+from credstore.drivers.local.flushing import can_flush_all
 from credstore.drivers.local.locks import Hold
 from credstore.drivers.local.objects import BlockedError, Found, Objects
 from credstore.drivers.local.root import Root
@@ -31,6 +33,8 @@ GROUPED = 64 * 1024
 """Size in bytes of the largest object that is stored in a group."""
 FLUSHES = 32
 """Flushes at once."""
+MANY = 8
+"""Flushes in whose place the file system is flushed as a whole, where it can be."""
 _PATIENCE = 0.02
 """Seconds that a group waits for a lock."""
 
@@ -83,6 +87,10 @@ class Together:
     _flushers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(FLUSHES, thread_name_prefix="credstore-local-flush")
     )
+    _flushes_all: bool = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._flushes_all = can_flush_all(self.root.fd)
 
     def close(self) -> None:
         """End the threads."""
@@ -180,6 +188,12 @@ class Together:
 
     def _flush(self, fds: Iterable[int]) -> None:
         """Flush all of them, each once; the first error is raised when all have ended."""
+        fds = list(fds)
+        if len(fds) >= MANY and self._flushes_all:
+            here = os.fstat(self.root.fd).st_dev
+            if all(os.fstat(fd).st_dev == here for fd in fds):
+                self.root.syncer.sync_all(self.root.fd)
+                return
         jobs = [self._flushers.submit(self.root.syncer.sync, fd) for fd in fds]
         errors = [job.exception() for job in jobs]
         for error in errors:

@@ -2,14 +2,20 @@
 
 A thread cannot be interrupted. So that nothing becomes visible after `CancelledError` (P15), the
 error waits for the thread that is at work, and one that has not started never starts.
+
+What costs most in a small read is not the disk, but waking a thread and waking the loop again. So a thread
+that is awake takes what else waits, and the loop is woken once for all that is done by then.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from typing import ParamSpec, TypeVar
+from contextlib import suppress
+from threading import Lock
+from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from credstore.concurrency import until_done
 
@@ -17,31 +23,133 @@ T = TypeVar("T")
 P = ParamSpec("P")
 
 
+class _Results:
+    """What threads have done for one loop, which is woken once for all that it has not taken yet."""
+
+    __slots__ = ("_done", "_told", "loop")
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self.loop = loop
+        self._done: deque[_Job[Any]] = deque()
+        self._told = False
+
+    def add(self, job: _Job[Any]) -> None:
+        """Hand over a job that has ended; from any thread."""
+        self._done.append(job)
+        if not self._told:
+            self._told = True
+            with suppress(RuntimeError):  # The loop is closed: no one waits now.
+                self.loop.call_soon_threadsafe(self._deliver)
+
+    def _deliver(self) -> None:
+        self._told = False  # First: what is done from now on is delivered by another call.
+        while self._done:
+            self._done.popleft().end()
+
+
+class _Job(Generic[T]):
+    """A call in a thread."""
+
+    __slots__ = ("_error", "_result", "_work", "future", "results")
+
+    def __init__(self, work: Callable[[], T], results: _Results) -> None:
+        self._work = work
+        self._result: T | None = None
+        self._error: BaseException | None = None
+        self.results = results
+        self.future: asyncio.Future[T] = results.loop.create_future()
+
+    def run(self) -> None:
+        """Do it, in a thread."""
+        try:
+            self._result = self._work()
+        except StopIteration as error:  # No future takes one.
+            self._error = RuntimeError(f"a call in a thread ended by {error!r}")
+        except BaseException as error:  # noqa: BLE001 - it is the caller's, who waits for it
+            self._error = error
+
+    def end(self) -> None:
+        """Tell who waits for it, on the loop."""
+        if self._error is None:
+            self.future.set_result(cast("T", self._result))
+        else:
+            self.future.set_exception(self._error)
+
+
 class Workers:
     """A small pool of threads of one driver."""
 
     def __init__(self, threads: int) -> None:
+        """Start none yet.
+
+        Args:
+            threads: At most.
+        """
         self._pool = ThreadPoolExecutor(threads, thread_name_prefix="credstore-local")
+        self._most = threads
+        self._waiting: deque[_Job[Any]] = deque()
+        self._awake = 0
+        """Threads that look whether anything waits before they sleep."""
+        self._lock = Lock()
+        self._results: _Results | None = None
 
     async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """Call `work` in a thread; a result that no caller will get is closed if it can be."""
-        job = self._pool.submit(work, *args, **kwargs)
-        future = asyncio.wrap_future(job)
+        job = self._begin(lambda: work(*args, **kwargs))
         try:
-            return await asyncio.shield(future)
+            return await asyncio.shield(job.future)
         except asyncio.CancelledError:
-            if not job.cancel():
-                await until_done([future])
-                _drop(future)
+            if not self._withdraw(job):
+                await until_done([job.future])
+                _drop(job.future)
             raise
 
     async def finish(self, work: Callable[[], object]) -> None:
         """Call `work` in a thread, even if this task is cancelled before it starts."""
-        future = asyncio.wrap_future(self._pool.submit(work))
+        future = self._begin(work).future
         cancelled = await until_done([future])
         future.result()
         if cancelled is not None:
             raise cancelled
+
+    def _begin(self, work: Callable[[], T]) -> _Job[T]:
+        loop = asyncio.get_running_loop()
+        if self._results is None or self._results.loop is not loop:
+            self._results = _Results(loop)
+        job = _Job(work, self._results)
+        with self._lock:
+            self._waiting.append(job)
+            more = self._awake < self._most
+            self._awake += more
+        if more:
+            try:
+                self._pool.submit(self._work_off)
+            except BaseException:
+                with self._lock:
+                    self._awake -= 1
+                self._withdraw(job)
+                raise
+        return job
+
+    def _withdraw(self, job: _Job[Any]) -> bool:
+        """Whether a job never starts: no thread has it."""
+        with self._lock:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                return True
+        return False
+
+    def _work_off(self) -> None:
+        """Do what waits, in a thread."""
+        while True:
+            with self._lock:
+                if not self._waiting:
+                    self._awake -= 1
+                    return
+                job = self._waiting.popleft()
+            job.run()
+            job.results.add(job)
+            del job
 
     def close(self) -> None:
         """Wait for the threads and end them."""

@@ -12,6 +12,7 @@ import re
 from binascii import a2b_base64, b2a_base64
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 from credstore.arguments import typed_request
 from credstore.errors import StorageInvalidRequestError
@@ -88,8 +89,7 @@ def _signature(keyid: str, sig: bytes) -> Signature:
     return made(Signature, {"keyid": keyid, "sig": sig})
 
 
-@dataclass(frozen=True, slots=True)
-class Signed:
+class Signed(NamedTuple):
     """A signature that fits, with the trust store's key that made it."""
 
     key: TrustedKey
@@ -233,6 +233,11 @@ def verify_signatures(envelope: Envelope, trust: TrustStore) -> tuple[Signed, ..
         ProofSignatureError: There are such keys, but no signature fits.
     """
     message = envelope.pae
+    if len(envelope.signatures) == 1:  # As nearly all have, from a key that is known.
+        (only,) = envelope.signatures
+        known = trust.find(only.keyid)
+        if known is not None and known.public_key.is_signature(only.sig, message):
+            return (Signed(known, only.sig),)
     found: dict[bytes, Signed] = {}
     tries = untried = 0
     named = [(each, trust.find(each.keyid) if each.keyid else None) for each in envelope.signatures]
@@ -269,9 +274,10 @@ def verify_signatures(envelope: Envelope, trust: TrustStore) -> tuple[Signed, ..
 
 def needs_search(envelope: Envelope, trust: TrustStore) -> bool:
     """Whether `verify_signatures` may try many keys, which takes milliseconds."""
-    return any(
-        trust.find(each.keyid) is None and not _KEYID.fullmatch(each.keyid) for each in envelope.signatures
-    )
+    for each in envelope.signatures:
+        if trust.find(each.keyid) is None and not _KEYID.fullmatch(each.keyid):
+            return True
+    return False
 
 
 def _is_unnamed(named: tuple[Signature, TrustedKey | None]) -> bool:

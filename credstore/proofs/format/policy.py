@@ -258,6 +258,8 @@ def needs_time(policy: object) -> bool:
 
     A policy of the user's says so by an attribute `needs_time`.
     """
+    if policy is None:
+        return False
     if isinstance(policy, AllOf | AnyOf):
         return any(needs_time(each) for each in policy.policies)
     if isinstance(policy, _Without):

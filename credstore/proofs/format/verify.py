@@ -128,8 +128,8 @@ def verify_signed(
         )
     if asset is not None:
         check_asset(record, asset)
-    keyids = tuple(each.key.keyid for each, _ in accepted)
-    found = [found for _, found in accepted if found is not None]
+    keyids = tuple([each.key.keyid for each, _ in accepted])
+    found = [found for _, found in accepted if found is not None] if times else None
     if not found:
         return known_proof(record, envelope, keyids, record.issued_at, "issuer")
     attested = min(found, key=_time_of)

@@ -42,7 +42,7 @@ from credstore.proofs.format.status import known_status
 from credstore.proofs.format.verify import VerifiedProof, accept_signatures, known_proof
 from credstore.proofs.store.assets import measure_outside, read_small
 from credstore.proofs.store.layout import CLAIMED, CLEANED, LARGEST_MANIFEST, Marker, checked_id
-from credstore.proofs.store.model import IssueRequest, Proof
+from credstore.proofs.store.model import IssueRequest, Proof, proof_of
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.reading import ProofReader
 from credstore.proofs.store.repository import LEASE, ProofObjects
@@ -332,7 +332,7 @@ class ProofIssuer:
 
     def _issued(self, draft: Draft) -> Proof:
         status = known_status("valid", "store", draft.verified.record.issued_at)
-        return Proof(draft.verified, status)
+        return proof_of(draft.verified, status)
 
 
 def signers_of(given: Signer | Sequence[Signer]) -> tuple[Signer, ...]:

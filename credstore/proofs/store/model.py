@@ -15,9 +15,10 @@ from credstore.proofs.format.logged import Logged
 from credstore.proofs.format.record import AssetDigest, ProofRecord, SoftBinding
 from credstore.proofs.format.status import ProofStatus
 from credstore.proofs.format.verify import VerifiedProof
+from credstore.quick import made
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Proof:
     """A proof that verified, and its state.
 
@@ -51,6 +52,11 @@ class Proof:
         """The claims of the record; empty where it has none."""
         claims = self.verified.record.claims
         return NOTHING if claims is None else claims
+
+
+def proof_of(verified: VerifiedProof, status: ProofStatus) -> Proof:
+    """A proof whose parts are checked."""
+    return made(Proof, {"verified": verified, "status": status})
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
 from datetime import datetime
 from functools import partial
-from typing import TypeVar, cast
+from typing import NamedTuple, TypeVar, cast
 
 from credstore.concurrency import both, map_in_order
 from credstore.errors import StorageDecryptionError, StorageError, StorageIntegrityError
@@ -51,7 +51,7 @@ from credstore.proofs.format.verify import VerifiedProof, verify_signed
 from credstore.proofs.store.evidence import AT_ONCE, ProofEvidence
 from credstore.proofs.store.layout import NEXT
 from credstore.proofs.store.logging import StoreLogger
-from credstore.proofs.store.model import Proof, ProofHistory, ProofOutcome
+from credstore.proofs.store.model import Proof, ProofHistory, ProofOutcome, proof_of
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.repository import ProofObjects
 
@@ -60,8 +60,7 @@ MOST_HINTS = 8
 """Successors looked at for one proof; the last ones by id, which are the newest with default ids."""
 
 
-@dataclass(frozen=True, slots=True)
-class Found:
+class Found(NamedTuple):
     """A proof with the notices about it as they are stored.
 
     Attributes:
@@ -136,7 +135,7 @@ class ProofReader:
             raise await self._absence(proof_id, now)
         verified = await self._verified(data, proof_id, sha256, now, timed=timed)
         if revocation is None:
-            return Found(Proof(verified, _status(verified, now)), ())
+            return Found(proof_of(verified, _status(verified, now)), ())
         return await self._revoked(verified, revocation, now)
 
     async def _verified(
@@ -201,7 +200,7 @@ class ProofReader:
                 envelopes.append(envelope)
         check_status([each for each in notices if each.kind == "erasure"])
         status = replace(_status(verified, now), state="revoked", notice=notices[0])
-        return Found(Proof(verified, status), tuple(envelopes))
+        return Found(proof_of(verified, status), tuple(envelopes))
 
     async def history(self, proof_id: str) -> ProofHistory:
         """What became of a proof; see `ProofStore.history`."""

@@ -15,10 +15,12 @@ from credstore.concurrency import both, map_all, until_done
 from credstore.driver.values import ObjectInfo, ReadOptions
 from credstore.errors import StorageError, StorageIntegrityError
 from credstore.strategies.health import Member, is_absence, is_wrong_request
-from credstore.strategies.redundant.plan import TOMBS, View, not_met
-from credstore.strategies.redundant.stamps import HybridClock, stamp_of
+from credstore.strategies.redundant.plan import TOMBS, View, not_met, verdict
+from credstore.strategies.redundant.stamps import HybridClock, same_version, stamp_of
 
 T = TypeVar("T")
+ATTEMPTS = 3
+"""Looks at a key that changes meanwhile."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,9 +146,34 @@ class Looking:
             StorageError: As `ask_members`.
         """
         options = ReadOptions(deadline=deadline)
-        return await ask_members(
-            self.members, lambda member: self.view(member, key, options), self.read, patience=self.patience
-        )
+        for attempt in range(ATTEMPTS):
+            answers = await ask_members(
+                self.members,
+                lambda member: self.view(member, key, options),
+                self.read,
+                patience=self.patience,
+            )
+            if attempt == ATTEMPTS - 1 or await self.is_there(key, answers.found, deadline):
+                return answers
+        raise AssertionError
+
+    async def is_there(self, key: str, views: Sequence[View], deadline: float | None) -> bool:
+        """Whether a version that some members have nothing of is still there, after all have answered.
+
+        Tombstones are given up once no member has the object. So who is asked before a deleted one is removed
+        at the last member shows it, and who is asked after that shows nothing, not even a tombstone.
+        """
+        if all(view.info is not None or view.grave is not None for view in views):
+            return True
+        decided = verdict(views)
+        newest = decided.newest
+        for view in decided.holders:
+            try:
+                now = await self.head(view.member, key, ReadOptions(deadline=deadline))
+            except StorageError:
+                continue
+            return now is not None and newest is not None and same_version(now, newest)
+        return True
 
     async def look_at_all(self, key: str, deadline: float | None) -> Answers[View]:
         """What every member that can be reached has under a key; there may be none."""

@@ -184,7 +184,7 @@ class RedundantDriver(Driver):
         def write(member: Member) -> Coroutine[Any, Any, PutResult]:
             return member.driver.put(watched if member is first else below)
 
-        change = await self._writes.make(request.key, write, "have it", release)
+        change = await self._writes.make(request.key, write, "have it", release, deadline=request.deadline)
         return self._result(change, Stamp(time_, request.write_id))
 
     def _result(self, change: Change[PutResult], stamp: Stamp) -> PutResult:
@@ -274,7 +274,7 @@ class RedundantDriver(Driver):
             if counted:
                 await self._mender.remove(view or View(member, None, grave), key, tomb, looked=False)
 
-        change = await self._writes.make(key, bury, "have its tombstone")
+        change = await self._writes.make(key, bury, "have its tombstone", deadline=deadline)
         counted = True
 
         async def remove(member: Member) -> StorageError | None:
@@ -368,7 +368,9 @@ class RedundantDriver(Driver):
             )
             return await self._mender.send(source.key, list(holders.values()), newest, member, order)
 
-        change = await self._writes.make(request.destination, copy, "have the copy")
+        change = await self._writes.make(
+            request.destination, copy, "have the copy", deadline=request.deadline
+        )
         return self._result(change, Stamp(time_, request.write_id))
 
     async def sign(self, request: SignRequest) -> SignedRequest:

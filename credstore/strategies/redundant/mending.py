@@ -167,6 +167,11 @@ class Mender:
             ]
             return outcome
         decided = verdict(answers.found)
+        if not await self._looking.is_there(key, answers.found, self._deadline()):
+            outcome.marks += [
+                Mark(view.member, "missing", mended=False, reason=_MEANWHILE) for view in decided.behind
+            ]
+            return outcome
         work = _Work(self, key, decided, outcome, exclusive=exclusive)
         if decided.newest is None:
             await work.bury(answers.found)

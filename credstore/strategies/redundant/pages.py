@@ -54,38 +54,42 @@ class Pages:
             StorageQuorumError: Fewer than R members listed it.
         """
         position = position_of(cursor, len(self._members), start_after)
-        pages, failed = await self._each(
-            lambda member: read_page(
-                member.driver,
-                position.places[member.index],
-                prefix,
-                delimiter=delimiter,
-                limit=limit,
-                deadline=deadline,
-            ),
-            skip=lambda member: position.places[member.index].ended,
-        )
-        differing: set[str] = set()
+        begin = position.after or start_after
+        # Before the objects: of those that are listed and go then, the tombstones may go too.
+        tombs, until = await self._tombs(prefix, delimiter, begin, None, deadline)
+        while True:
+            pages, failed = await self._each(
+                lambda member: read_page(
+                    member.driver,
+                    position.places[member.index],
+                    prefix,
+                    delimiter=delimiter,
+                    limit=limit,
+                    deadline=deadline,
+                ),
+                skip=lambda member: position.places[member.index].ended,
+            )
+            differing: set[str] = set()
 
-        def first(one: ObjectInfo, other: ObjectInfo) -> ObjectInfo:
-            if one.size != other.size:
-                differing.add(one.key)
-            return one
+            def first(one: ObjectInfo, other: ObjectInfo, differing: set[str] = differing) -> ObjectInfo:
+                if one.size != other.size:
+                    differing.add(one.key)
+                return one
 
-        merged = merge(position, pages, limit, first)
-        entries = [entry for entry in merged.entries if not entry.key.startswith(OWN)]
-        prefixes = [each for each in merged.prefixes if not each.startswith(OWN)]
-        if entries or prefixes:
-            begin = position.after or start_after
-            tombs = await self._tombs(prefix, delimiter, begin, _last(merged), deadline)
-            doubtful = differing | tombs
-            entries = await self._sure(entries, doubtful, deadline)
-            prefixes = [
-                each
-                for each in prefixes
-                if not (each in tombs or any(own.startswith(each) for own in OWN))
-                or await self._alive(each, deadline)
-            ]
+            merged = merge(position, pages, limit, first)
+            entries = [entry for entry in merged.entries if not entry.key.startswith(OWN)]
+            prefixes = [each for each in merged.prefixes if not each.startswith(OWN)]
+            last = _last(merged) if entries or prefixes else ""
+            if until is None or last.encode() <= until.encode():
+                break
+            tombs, until = await self._tombs(prefix, delimiter, begin, last, deadline)
+        entries = await self._sure(entries, differing | tombs, deadline)
+        prefixes = [
+            each
+            for each in prefixes
+            if not (each in tombs or any(own.startswith(each) for own in OWN))
+            or await self._alive(each, deadline)
+        ]
         if failed:
             entries = [replace(entry, degraded=True) for entry in entries]
         return Page(
@@ -142,10 +146,14 @@ class Pages:
         return [None if isinstance(answer, StorageError) else answer for answer in answers], failed
 
     async def _tombs(
-        self, prefix: str, delimiter: str | None, after: str | None, last: str, deadline: float | None
-    ) -> set[str]:
-        """Names up to `last` that there are tombstones of, or below."""
+        self, prefix: str, delimiter: str | None, after: str | None, last: str | None, deadline: float | None
+    ) -> tuple[set[str], str | None]:
+        """Names that there are tombstones of, or below, and up to which one these are all.
+
+        That is at least `last`, and None for the end of the store; without `last`, as far as one page goes.
+        """
         found: set[str] = set()
+        ends: list[str] = []
 
         async def collect(member: Member) -> Page:
             place = Place(began=None if after is None else TOMBS + after)
@@ -162,8 +170,11 @@ class Pages:
                 names = [entry.key[len(TOMBS) :] for entry in page.entries]
                 names += [each[len(TOMBS) :] for each in page.prefixes]
                 found.update(names)
-                beyond = max(map(str.encode, names), default=b"") > last.encode()
-                if page.cursor is None or beyond:
+                if page.cursor is None:
+                    return page
+                end = max(names, key=str.encode, default="")
+                if last is None or end.encode() > last.encode():
+                    ends.append(end)
                     return page
                 if seen.again(page.cursor.encode()):
                     raise StorageIntegrityError(
@@ -172,7 +183,7 @@ class Pages:
                 place = replace(place, cursor=page.cursor)
 
         await self._each(collect, skip=lambda _: False)
-        return found
+        return found, min(ends, key=str.encode, default=None)
 
     async def _sure(
         self, entries: Sequence[ObjectInfo], doubtful: set[str], deadline: float | None

@@ -29,7 +29,7 @@ from credstore.errors import (
     StoragePreconditionFailedError,
 )
 from credstore.strategies.health import Member, is_absence, is_outage
-from credstore.strategies.redundant.asking import Answers, Looking, ask_members
+from credstore.strategies.redundant.asking import ATTEMPTS, Answers, Looking, ask_members
 from credstore.strategies.redundant.plan import Verdict, View, verdict
 from credstore.strategies.redundant.stamps import Stamp, as_shown, etag_shown, same_version, stamp_of
 from credstore.strategies.redundant.striping import LEAST, striped
@@ -38,8 +38,6 @@ VERIFIED = 256 * 1024
 """Bytes up to which an object is checked before any of it is handed on."""
 AGAIN = 30.0
 """Seconds to open an object at another member after one died midway."""
-_ATTEMPTS = 3
-"""Looks at a key that is replaced, or whose members die, while it is read."""
 _KEPT = 4096
 
 
@@ -110,11 +108,16 @@ class Reads:
             StorageError: As `head`; or no holder can be read.
         """
         options.check_range()
-        for attempt in range(_ATTEMPTS):
+        for attempt in range(ATTEMPTS):
             answers = await self._ask(key, options)
             opened = next((each for each in answers.found if each.reader is not None), None)
             try:
                 views = Answers(tuple(each.view for each in answers.found), answers.failed)
+                there = await self._looking.is_there(key, views.found, options.deadline)
+                if not there and attempt < ATTEMPTS - 1:
+                    if opened is not None:
+                        await opened.aclose()
+                    continue
                 found = self._found(options, views)
             except BaseException:
                 if opened is not None:
@@ -126,7 +129,7 @@ class Reads:
             try:
                 return await self.served(key, options, found, opened), found
             except StorageError as error:
-                if attempt == _ATTEMPTS - 1 or not _may_differ(error):
+                if attempt == ATTEMPTS - 1 or not _may_differ(error):
                     raise
         raise AssertionError
 

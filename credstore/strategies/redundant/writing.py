@@ -8,8 +8,10 @@ says what is known.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, Any, Generic, TypeVar
 
@@ -61,6 +63,10 @@ class Change(Generic[T]):
         task = loop.create_task(work)
         self.running[task] = member
         task.add_done_callback(self._take)
+
+    def of(self, member: Member) -> list[asyncio.Future[T]]:
+        """What is under way at a member."""
+        return [task for task, each in self.running.items() if each is member]
 
     def _take(self, task: asyncio.Future[T]) -> None:
         """Record how a member ended; that is all there is to do when the last one is well."""
@@ -151,7 +157,8 @@ class Writes:
         self._crossed = crossed
         self._crossing: set[str] = set()
         self._prompt = prompt
-        self.busy: dict[str, int] = {}
+        self.busy: dict[str, list[Change[Any]]] = {}
+        """Changes of each key that have not ended."""
 
     async def make(
         self,
@@ -159,14 +166,20 @@ class Writes:
         change: Callable[[Member], Coroutine[Any, Any, T]],
         what: str,
         release: Callable[[], None] | None = None,
+        *,
+        deadline: float | None = None,
     ) -> Change[T]:
         """Make a change, and return when W members have made it.
+
+        A member makes the changes of a key in the order of their calls. Else one that is slow, and was
+        overtaken by the next one, would put back there what that one has replaced.
 
         Args:
             key: What is changed.
             change: Makes it at one member.
             what: Continues "n of m members ...".
             release: Called when no member needs what is sent any more.
+            deadline: Until when a member may wait for the change before.
 
         Raises:
             StorageQuorumError: Fewer than W can have made it.
@@ -175,15 +188,19 @@ class Writes:
         """
         under_way: Change[T] = Change(self.needed if self._prompt else len(self._members))
         loop = asyncio.get_running_loop()
+        others = self.busy.get(key)
         for member in self._members:
-            if member.admits():
-                under_way.start(loop, change(member), member)
-            else:
+            if not member.admits():
                 under_way.failed[member] = member.left_alone()
-        others = self.busy.get(key, 0)
+            elif others and (before := [task for each in others for task in each.of(member)]):
+                under_way.start(loop, _after(before, partial(change, member), deadline), member)
+            else:
+                under_way.start(loop, change(member), member)
         if others:
             self._crossing.add(key)
-        self.busy[key] = others + 1
+            others.append(under_way)
+        else:
+            self.busy[key] = [under_way]
         try:
             try:
                 await self._until_enough(under_way)
@@ -203,7 +220,7 @@ class Writes:
             if under_way.running:
                 self._leave(key, under_way, release)
             elif not (under_way.failed and under_way.done):
-                self._close(key, release)
+                self._close(key, under_way, release)
             elif self._prompt:
                 self._background.leave(self._note(key, under_way, release))
             else:
@@ -231,7 +248,7 @@ class Writes:
             if under_way.failed and under_way.done:
                 background.leave(self._note(key, under_way, release))
             else:
-                self._close(key, release)
+                self._close(key, under_way, release)
 
         under_way.ended = ended
         background.keep(under_way)
@@ -240,17 +257,36 @@ class Writes:
         try:
             await self._missed(key, list(under_way.done))
         finally:
-            self._close(key, release)
+            self._close(key, under_way, release)
 
-    def _close(self, key: str, release: Callable[[], None] | None) -> None:
+    def _close(self, key: str, under_way: Change[T], release: Callable[[], None] | None) -> None:
         if release is not None:
             release()
-        others = self.busy.pop(key) - 1
-        if others:
-            self.busy[key] = others
-        elif key in self._crossing:
-            self._crossing.discard(key)
-            self._crossed(key)
+        others = self.busy[key]
+        others.remove(under_way)
+        if not others:
+            del self.busy[key]
+            if key in self._crossing:
+                self._crossing.discard(key)
+                self._crossed(key)
+
+
+async def _after(
+    before: Sequence[asyncio.Future[Any]],
+    change: Callable[[], Coroutine[Any, Any, T]],
+    deadline: float | None,
+) -> T:
+    """Make a change at a member when those before it have ended there.
+
+    Raises:
+        StorageTimeoutError: They have not until the deadline.
+        Exception: As the change.
+    """
+    left = None if deadline is None else max(0.0, deadline - time.monotonic())
+    _, waiting = await asyncio.wait(before, timeout=left)
+    if waiting:
+        raise StorageTimeoutError("an earlier change of this key was still under way there", applied="no")
+    return await change()
 
 
 @dataclass(frozen=True, slots=True)

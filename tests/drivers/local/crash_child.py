@@ -10,12 +10,15 @@ from multiprocessing.connection import Connection
 
 from credstore.config.stores import LocalConfig
 from credstore.driver import CREATE, OVERWRITE, BytesBody, CopyRequest, PutRequest
+from credstore.drivers.local import together
 from credstore.drivers.local.driver import LocalDriver
 from credstore.errors import StorageAlreadyExistsError, StorageError
 
 from .plants import planted
 
 NEW = b"new" * 50
+GROUPED = ("grouped", "whole")
+"""Operations on a store with group commit: files are flushed one by one, or the file system as a whole."""
 _SET_PTRACER, _ANY = 0x59616D61, ctypes.c_ulong(-1)
 """Lets strace attach where the kernel allows that to parents alone (Yama)."""
 
@@ -50,7 +53,7 @@ async def operate(driver, operation):
         await driver.delete("d/k")
     elif operation == "tags":  # Written in the same way as a retention or hold.
         await driver.put_tags("d/k", {"a": "b"})
-    elif operation == "grouped":
+    elif operation in GROUPED:
         works = [_put(driver, "p/k"), _put(driver, "o/k"), _put(driver, "o/q", CREATE)]
         for ended in await asyncio.gather(*works, return_exceptions=True):
             if isinstance(ended, BaseException):
@@ -67,7 +70,9 @@ async def operate(driver, operation):
 
 async def _once(pipe, root, operation, threads):
     try:
-        config = LocalConfig(path=root, group_commit=operation == "grouped")
+        config = LocalConfig(path=root, group_commit=operation in GROUPED)
+        # Whatever there is to be flushed, and on any file system.
+        together.can_flush_all, together.MANY = (lambda _: operation == "whole"), 1
         await operate(LocalDriver(config, threads=threads), operation)
     except StorageAlreadyExistsError:
         ended = "exists"

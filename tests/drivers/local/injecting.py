@@ -20,17 +20,17 @@ from .support import make_driver, put_request
 
 OLD = b"old" * 20
 CHANGES = (
-    "write,pwrite64,fsync,utimensat,flock,ftruncate,"
+    "write,pwrite64,fsync,syncfs,utimensat,flock,ftruncate,"
     "rename,renameat,renameat2,link,linkat,unlink,unlinkat,mkdir,mkdirat,rmdir"
 )
 """The calls that change something."""
 ALL = f"{CHANGES},openat,close,pread64,fstat,newfstatat,getdents64,copy_file_range,fchmod,fcntl,lseek"
 """All that the driver's operations make on files."""
 TAKES_SPACE = (
-    "write,pwrite64,fsync,mkdir,mkdirat,link,linkat,rename,renameat,renameat2,copy_file_range,openat"
+    "write,pwrite64,fsync,syncfs,mkdir,mkdirat,link,linkat,rename,renameat,renameat2,copy_file_range,openat"
 )
 """The calls that a full disk fails."""
-FLUSHES = {"fsync", "fdatasync"}
+FLUSHES = {"fsync", "fdatasync", "syncfs"}
 WAIT = 60
 
 BEFORE: Mapping[str, list[str]] = {
@@ -43,10 +43,16 @@ BEFORE: Mapping[str, list[str]] = {
     "tags": ["d/k"],
     "together": ["o/k", "m/k", "x/k"],
     "grouped": ["o/k"],
+    "whole": ["o/k"],
 }
 """The keys that hold `OLD` before each operation."""
 
 _PUT: dict[Lane, list[State]] = {("d/k", "e/k"): [(None, None), (NEW, None)]}
+_GROUP: dict[Lane, list[State]] = {
+    ("p/k", "-"): [(None, None), (NEW, None)],
+    ("o/k", "-"): [(OLD, None), (NEW, None)],
+    ("o/q", "-"): [(None, None), (NEW, None)],
+}
 STATES: Mapping[str, dict[Lane, list[State]]] = {
     "put": _PUT,
     "create": _PUT,
@@ -61,11 +67,8 @@ STATES: Mapping[str, dict[Lane, list[State]]] = {
         ("m/k", "n/k"): [(OLD, None), (OLD, OLD), (None, OLD)],
         ("x/k", "-"): [(OLD, None), (None, None)],
     },
-    "grouped": {
-        ("p/k", "-"): [(None, None), (NEW, None)],
-        ("o/k", "-"): [(OLD, None), (NEW, None)],
-        ("o/q", "-"): [(None, None), (NEW, None)],
-    },
+    "grouped": _GROUP,
+    "whole": _GROUP,
 }
 """What the keys may hold at a stop; first what they do before, last what they do in the end."""
 

@@ -26,10 +26,16 @@ def test_a_kill_at_any_system_call_leaves_the_old_or_the_new_object(tmp_path, op
 
 
 @pytest.mark.parametrize(
-    ("fault", "calls", "least"), [("signal=KILL", CHANGES, 15), ("error=EIO", "fsync", 1)]
+    ("operation", "fault", "calls", "least"),
+    [
+        ("grouped", "signal=KILL", CHANGES, 15),
+        ("grouped", "error=EIO", "fsync", 1),
+        ("whole", "signal=KILL", CHANGES, 15),
+        ("whole", "error=EIO", "syncfs", 2),
+    ],
 )
-def test_a_group_that_is_stopped_leaves_the_old_or_the_new_objects(tmp_path, fault, calls, least):
-    outcomes = dict(problems(Target(tmp_path, "grouped", fault, calls, threads=4)))
+def test_a_group_that_is_stopped_leaves_the_old_or_the_new_objects(tmp_path, operation, fault, calls, least):
+    outcomes = dict(problems(Target(tmp_path, operation, fault, calls, threads=4)))
     assert {call: problem for call, problem in outcomes.items() if problem} == {}
     assert len(outcomes) >= least
 

@@ -1,6 +1,7 @@
 """Group commit: what is stored at the same time shares its flushes, and promises no less."""
 
 import asyncio
+import contextlib
 import errno
 import os
 import threading
@@ -10,7 +11,7 @@ import pytest
 
 from credstore.driver import CREATE, Precondition
 from credstore.driver.values import NO_HEADERS
-from credstore.drivers.local import together
+from credstore.drivers.local import atomic, flushing, together
 from credstore.drivers.local.attributes import Attributes
 from credstore.drivers.local.gathering import AT_ONCE, Gathering
 from credstore.drivers.local.locks import stripe_of
@@ -55,13 +56,40 @@ def flushed(monkeypatch):
     return seen
 
 
-def keys_with_locks_of_their_own(count):
+@pytest.fixture
+def one_by_one(monkeypatch):
+    """No file system is flushed as a whole."""
+    monkeypatch.setattr(together, "can_flush_all", lambda _: False)
+
+
+@pytest.fixture
+def whole(monkeypatch):
+    """The file system is flushed as a whole, whatever it is; how often, and each flush of a file."""
+    seen, fsync = [], os.fsync
+
+    def flush_all(fd):
+        seen.append("all")
+        return real(fd)
+
+    def noting(fd):
+        seen.append("one")
+        fsync(fd)
+
+    real = flushing.flush_all
+    monkeypatch.setattr(together, "can_flush_all", lambda _: True)
+    monkeypatch.setattr(atomic, "flush_all", flush_all)
+    monkeypatch.setattr(os, "fsync", noting)
+    return seen
+
+
+def keys_with_locks_of_their_own(count, form="d/{}"):
     found = {}
-    for number in range(5000):
-        found.setdefault(stripe_of(f"d/{number}"), f"d/{number}")
+    for key in map(form.format, range(5000)):
+        found.setdefault(stripe_of(key), key)
     return list(found.values())[:count]
 
 
+@pytest.mark.usefixtures("one_by_one")
 def test_each_file_is_flushed_once_and_each_directory_once_for_all(tmp_path, flushed):
     keys = keys_with_locks_of_their_own(40)
 
@@ -82,6 +110,118 @@ def test_each_file_is_flushed_once_and_each_directory_once_for_all(tmp_path, flu
     )
     assert len(names) == len(set(names))
     assert leftovers(tmp_path) == []
+
+
+def test_a_file_system_is_flushed_as_a_whole_before_names_and_after(tmp_path, whole):
+    """The second flush is for the directories, of which each object has one here."""
+    keys = keys_with_locks_of_their_own(40, "{}/k")
+
+    async def work(driver):
+        await driver.put(put_request("first", b"x"))
+        whole.clear()
+        await store(driver, *(put_request(key, key.encode()) for key in keys))
+        assert whole == ["all", "all"]
+        whole.clear()
+        await driver.put(put_request("alone", b"x"))
+        assert "all" not in whole
+        assert whole
+        for key in keys:
+            assert await read_pair(driver, key) == key.encode()
+
+    run(tmp_path, work)
+    assert leftovers(tmp_path) == []
+
+
+def test_without_fsync_nothing_is_flushed(tmp_path, whole):
+    async def work(driver):
+        await store(driver, *(put_request(key, b"x") for key in keys_with_locks_of_their_own(40)))
+
+    run(tmp_path, work, fsync=False)
+    assert whole == []
+
+
+def test_what_is_on_another_file_system_is_flushed_by_itself(tmp_path, whole, monkeypatch):
+    """As below a mount, where a flush of the root's file system does nothing."""
+    real = os.fstat
+
+    def elsewhere(fd):
+        found = real(fd)
+        if found.st_ino == tmp_path.stat().st_ino:
+            return found
+        return os.stat_result([*found[:2], found.st_dev + 1, *found[3:10]])
+
+    async def work(driver):
+        await driver.put(put_request("d/first", b"x"))
+        with contextlib.ExitStack() as stack:
+            places = [os.open(place, os.O_RDONLY) for place in (tmp_path, tmp_path / "d")]
+            for fd in places:
+                stack.callback(os.close, fd)
+            stack.enter_context(monkeypatch.context()).setattr(together.os, "fstat", elsewhere)
+            for fd in places:
+                driver._together._flush([fd] * together.MANY)
+
+    run(tmp_path, work, fsync=True)
+    assert whole[-together.MANY - 1 :] == ["all", *["one"] * together.MANY]
+
+
+@pytest.mark.parametrize(
+    ("kind", "kernel", "expected"),
+    [
+        ("ext4", "Linux 6.1.0-13-amd64", True),
+        ("xfs", "Linux 5.8.0", True),
+        ("xfs", "Linux 5.7.19", False),
+        ("ext4", "Linux 4.18.0-372.el8", False),
+        ("fuse.sshfs", "Linux 6.1.0", False),
+        ("overlay", "Linux 6.1.0", False),
+        ("ext4", "Darwin 23.1.0", False),
+        ("ext4", "Linux unknown", False),
+    ],
+)
+def test_only_where_a_flush_of_all_is_known_to_keep_the_promise(
+    tmp_path, monkeypatch, kind, kernel, expected
+):
+    device = tmp_path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(
+        "21 28 0:19 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n"
+        f"28 1 {os.major(device)}:{os.minor(device)} / / rw,relatime shared:1 - {kind} /dev/x rw\n"
+    )
+    monkeypatch.setattr(flushing, "Path", lambda _: mounts)
+    system, release = kernel.split()
+    monkeypatch.setattr(
+        flushing.os, "uname", lambda: os.uname_result((system, "host", release, "version", "x86_64"))
+    )
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert flushing.can_flush_all(fd) is expected
+    finally:
+        os.close(fd)
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_a_flush_of_all_that_fails_is_never_acknowledged(tmp_path, monkeypatch, whole, number):
+    left = [number]
+    real = atomic.flush_all
+
+    def failing(fd):
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.EIO, "failed")
+        real(fd)
+
+    keys = keys_with_locks_of_their_own(20, "{}/k")
+
+    async def work(driver):
+        await driver.put(put_request(keys[0], b"old"))
+        monkeypatch.setattr(atomic, "flush_all", failing)
+        outcomes = await store(driver, *(put_request(key, b"new") for key in keys))
+        assert left[0] == 0
+        assert {each.applied for each in outcomes} == {"no" if number == 1 else "maybe"}
+        with pytest.raises(StorageUnavailableError):
+            await driver.put(put_request("z", b"z"))
+        assert await read_pair(driver, keys[0]) == (b"old" if number == 1 else b"new")
+
+    run(tmp_path, work, fsync=True)
 
 
 def test_each_write_has_its_own_outcome(tmp_path):
@@ -124,6 +264,7 @@ def test_of_many_that_create_one_object_one_does(tmp_path):
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.usefixtures("one_by_one")
 @pytest.mark.parametrize("number", range(1, 9))
 def test_a_flush_that_fails_is_never_acknowledged(tmp_path, monkeypatch, number):
     fsync, left, lock = os.fsync, [number], threading.Lock()
