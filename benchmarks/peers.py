@@ -59,7 +59,10 @@ class BareAiohttp:
         import aiohttp
 
         self.url = f"{url}/{BUCKET}"
-        trust = ssl.create_default_context(cafile=ca_file) if ca_file else True
+        trust: ssl.SSLContext | bool = True
+        if ca_file:  # Besides the system's authorities, as in the clients that take one.
+            trust = ssl.create_default_context()
+            trust.load_verify_locations(ca_file)
         connector = aiohttp.TCPConnector(limit=max(64, concurrency), ssl=trust)
         self.session = aiohttp.ClientSession(connector=connector)
 

@@ -252,7 +252,7 @@ def known_encryption(asked: E) -> E:
         asked: What a call was given, whatever it is.
     """
     kind: object = asked
-    if kind is None or kind == "AES256" or isinstance(kind, bool | KmsKey | CustomerKey | ClientSide):
+    if kind is None or isinstance(kind, bool | KmsKey | CustomerKey | ClientSide) or kind == "AES256":
         return asked
     return cast("E", WrongKind(type(kind).__name__))
 

@@ -44,6 +44,7 @@ from credstore.pipeline.header import (
 )
 from credstore.pipeline.pipeline import CONTENT_TYPE, WRAPPED_KEY, Recipe
 from credstore.provider.bodies import EncodedBody, digest_of
+from credstore.quick import made
 
 INLINE = 256 * 1024
 """Number of bytes encrypted or decrypted on the event loop: under a third of a millisecond."""
@@ -269,7 +270,16 @@ def recipe_of_header(info: ObjectInfo, header: Header, opener: Opener) -> Recipe
     headers = info.headers
     marked = (info.system or NOTHING).get(CONTENT_TYPE)
     content_type = marked or (headers.content_type if headers else None)
-    return Recipe(header.codec, opener.plain_size, content_type, opaque=True, sealed=True)
+    return made(
+        Recipe,
+        {
+            "codec": header.codec,
+            "plain_size": opener.plain_size,
+            "content_type": content_type,
+            "opaque": True,
+            "sealed": True,
+        },
+    )
 
 
 async def _opened(head: bytes, stored: AsyncIterator[bytes], opener: Opener) -> AsyncGenerator[bytes, None]:

@@ -231,12 +231,14 @@ class Session:
                 "encryption of a read is the CustomerKey that the object was stored with, or a ClientSide, "
                 f"not {kind_of(encryption)}; everything else is decrypted without it"
             )
-        return ReadOptions(
-            version_id=version_id,
-            customer_key=customer_key(
-                None if isinstance(encryption, ClientSide) else encryption, self.config.encryption
-            ),
-            deadline=self.deadline(timeout),
+        asked = None if isinstance(encryption, ClientSide) else encryption
+        return made(
+            ReadOptions,
+            {
+                "version_id": version_id,
+                "customer_key": customer_key(asked, self.config.encryption),
+                "deadline": self.deadline(timeout),
+            },
         )
 
     def at_rest(self, asked: bool | ServerEncryption | None = None) -> ServerEncryption | None:  # noqa: FBT001 - the public option's own type
