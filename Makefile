@@ -35,7 +35,7 @@ test-system: $(VENV)/.test
 	$(MAKE) web
 	$(BIN)/python -m pytest -m system $(ARGS)
 
-# SCALE=ci, campaign (an hour at most) or release; SEED=7 for the same random numbers again.
+# SCALE=ci, campaign (two hours at most) or release; SEED=7 for the same random numbers again.
 campaign: $(VENV)/.test
 	command -v strace >/dev/null || sh tests/servers/install_system.sh
 	$(BIN)/python -m tests.campaign --write docs/reliability.md $(ARGS)

@@ -15,7 +15,7 @@ What must not happen when processes die, power fails, disks report errors, serve
 bytes are changed is tried out at size, not only by single tests. This page is written by the run itself; a test compares it
 with the stored results of the last run (`tests/campaign/results.json`).
 
-`make campaign` runs everything within an hour on two cores. `SCALE=ci` takes the sizes of a quick check,
+`make campaign` runs everything within two hours on two cores. `SCALE=ci` takes the sizes of a quick check,
 `SCALE=release` those before a release (several hours); `SEED=7` chooses other random numbers. It prints its seed, a
 line of progress with the rate and the time at which it ends, and the results as a table; it fails on any violation,
 on a planted bug that was not found, and when the time was over before the size was reached. Ctrl-C ends it and
