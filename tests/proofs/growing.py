@@ -60,12 +60,14 @@ class _Entries:
 
 @contextmanager
 def counted() -> Iterator[Work]:
-    """Count what is asked of the system, by any thread."""
-    work, lock = Work(), threading.Lock()
+    """Count what is asked of the system by this thread and those of the store; others may look at anything."""
+    work, lock, mine = Work(), threading.Lock(), threading.current_thread()
 
     def note(name: str, count: int) -> None:
-        with lock:
-            work[name] += count
+        thread = threading.current_thread()
+        if thread is mine or thread.name.startswith("credstore-"):
+            with lock:
+                work[name] += count
 
     def noted(name: str):
         function = getattr(os, name)

@@ -74,7 +74,33 @@ def test_a_change_waits_for_the_one_before_until_its_deadline():
             await driver.put(request("k", b"second", deadline=time.monotonic() + 0.05))
         assert slow.puts == 1
         assert "an earlier change of this key was still under way there" in str(caught.value)
+        assert not driver.members[2].down  # It was not asked, so nothing is known of it.
         slow.let_go.set()
+        await driver.aclose()
+
+    asyncio.run(main())
+
+
+def test_a_change_that_was_given_up_does_not_let_the_next_one_pass():
+    async def main():
+        slow = FirstHeld()
+        driver = RedundantDriver([Weathered("steady"), Weathered("lost"), slow])
+        await put(driver, "k", b"first")
+        driver.members[1].driver.weather = Weather.DOWN
+        second = asyncio.ensure_future(put(driver, "k", b"second"))
+        await asyncio.sleep(0)
+        second.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await second
+        third = asyncio.ensure_future(put(driver, "k", b"third"))
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert slow.puts == 1
+        slow.let_go.set()
+        await third
+        assert slow._objects.by_key["k"].data == b"third"
+        await driver.settled()
+        assert not driver._writes.busy
         await driver.aclose()
 
     asyncio.run(main())

@@ -97,6 +97,7 @@ class Syncer:
         self.enabled = enabled
         self.failed = False
         self._lock = threading.Lock()
+        self._whole = threading.Lock()
         self._known: dict[Way, Identity] = {}
 
     def knows(self, path: Way, identity: Identity | None) -> bool:
@@ -123,15 +124,26 @@ class Syncer:
             self.failed = True
             raise
 
-    def sync_all(self, fd: int) -> None:
-        """The same for all files and directories of one file system; see `flush_all`."""
+    def sync_all(self, fd: int, one: int) -> None:
+        """The same for all files and directories of one file system; see `flush_all`.
+
+        Args:
+            fd: The store's directory.
+            one: A file or directory of those that are to be flushed. It is flushed by itself as well, which
+                shows where a file system takes no more writes since its journal failed, and does nothing
+                else.
+        """
         if not self.enabled:
             return
-        try:
-            flush_all(fd)
-        except OSError:
-            self.failed = True
-            raise
+        with self._whole:  # What was lost is reported once, to whichever call comes first.
+            if self.failed:
+                raise OSError(errno.EIO, "an earlier write was lost")
+            try:
+                flush_all(fd)
+                os.fsync(one)
+            except OSError:
+                self.failed = True
+                raise
 
     def close(self, fd: int) -> None:
         """Close a file that was written; as with `sync`, a failure can be the only sign of a lost write."""

@@ -192,7 +192,7 @@ class Together:
         if len(fds) >= MANY and self._flushes_all:
             here = os.fstat(self.root.fd).st_dev
             if all(os.fstat(fd).st_dev == here for fd in fds):
-                self.root.syncer.sync_all(self.root.fd)
+                self.root.syncer.sync_all(self.root.fd, fds[0])
                 return
         jobs = [self._flushers.submit(self.root.syncer.sync, fd) for fd in fds]
         errors = [job.exception() for job in jobs]

@@ -114,9 +114,10 @@ class Workers:
 
     def _begin(self, work: Callable[[], T]) -> _Job[T]:
         loop = asyncio.get_running_loop()
-        if self._results is None or self._results.loop is not loop:
-            self._results = _Results(loop)
-        job = _Job(work, self._results)
+        results = self._results
+        if results is None or results.loop is not loop:
+            results = self._results = _Results(loop)
+        job = _Job(work, results)
         with self._lock:
             self._waiting.append(job)
             more = self._awake < self._most

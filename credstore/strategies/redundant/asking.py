@@ -166,14 +166,19 @@ class Looking:
         if all(view.info is not None or view.grave is not None for view in views):
             return True
         decided = verdict(views)
-        newest = decided.newest
-        for view in decided.holders:
-            try:
-                now = await self.head(view.member, key, ReadOptions(deadline=deadline))
-            except StorageError:
-                continue
-            return now is not None and newest is not None and same_version(now, newest)
-        return True
+        newest, options = decided.newest, ReadOptions(deadline=deadline)
+        if newest is None:
+            return True
+        try:
+            again = await ask_members(
+                [view.member for view in decided.holders],
+                lambda member: self.head(member, key, options),
+                1,
+                patience=self.patience,
+            )
+        except StorageError:
+            return True  # They are gone since, which the next question finds.
+        return any(now is not None and same_version(now, newest) for now in again.found)
 
     async def look_at_all(self, key: str, deadline: float | None) -> Answers[View]:
         """What every member that can be reached has under a key; there may be none."""

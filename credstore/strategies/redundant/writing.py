@@ -58,15 +58,14 @@ class Change(Generic[T]):
         self._waiter: asyncio.Future[None] | None = None
         self._expired = False
 
-    def start(self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], member: Member) -> None:
+    def start(
+        self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], member: Member
+    ) -> asyncio.Task[T]:
         """Let a member make it."""
         task = loop.create_task(work)
         self.running[task] = member
         task.add_done_callback(self._take)
-
-    def of(self, member: Member) -> list[asyncio.Future[T]]:
-        """What is under way at a member."""
-        return [task for task, each in self.running.items() if each is member]
+        return task
 
     def _take(self, task: asyncio.Future[T]) -> None:
         """Record how a member ended; that is all there is to do when the last one is well."""
@@ -78,6 +77,8 @@ class Change(Generic[T]):
             self.done[member] = task.result()
         except StorageError as error:
             self._failed(member, error)
+        except _NotAskedError as waited:
+            self.failed[member] = waited.error
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - who waits raises it
             if self._expired and isinstance(error, asyncio.CancelledError):
                 self._failed(member, StorageTimeoutError("it took too long", applied="maybe"))
@@ -157,8 +158,8 @@ class Writes:
         self._crossed = crossed
         self._crossing: set[str] = set()
         self._prompt = prompt
-        self.busy: dict[str, list[Change[Any]]] = {}
-        """Changes of each key that have not ended."""
+        self.busy: dict[str, _Line] = {}
+        """What is under way of each key."""
 
     async def make(
         self,
@@ -188,19 +189,19 @@ class Writes:
         """
         under_way: Change[T] = Change(self.needed if self._prompt else len(self._members))
         loop = asyncio.get_running_loop()
-        others = self.busy.get(key)
+        line = self.busy.get(key)
+        if line is None:
+            self.busy[key] = _Line(under_way)
+        else:
+            line.join()
+            self._crossing.add(key)
         for member in self._members:
             if not member.admits():
                 under_way.failed[member] = member.left_alone()
-            elif others and (before := [task for each in others for task in each.of(member)]):
-                under_way.start(loop, _after(before, partial(change, member), deadline), member)
-            else:
+            elif line is None:
                 under_way.start(loop, change(member), member)
-        if others:
-            self._crossing.add(key)
-            others.append(under_way)
-        else:
-            self.busy[key] = [under_way]
+            else:
+                line.add(loop, under_way, partial(change, member), member, deadline)
         try:
             try:
                 await self._until_enough(under_way)
@@ -220,7 +221,7 @@ class Writes:
             if under_way.running:
                 self._leave(key, under_way, release)
             elif not (under_way.failed and under_way.done):
-                self._close(key, under_way, release)
+                self._close(key, release)
             elif self._prompt:
                 self._background.leave(self._note(key, under_way, release))
             else:
@@ -248,7 +249,7 @@ class Writes:
             if under_way.failed and under_way.done:
                 background.leave(self._note(key, under_way, release))
             else:
-                self._close(key, under_way, release)
+                self._close(key, release)
 
         under_way.ended = ended
         background.keep(under_way)
@@ -257,35 +258,84 @@ class Writes:
         try:
             await self._missed(key, list(under_way.done))
         finally:
-            self._close(key, under_way, release)
+            self._close(key, release)
 
-    def _close(self, key: str, under_way: Change[T], release: Callable[[], None] | None) -> None:
+    def _close(self, key: str, release: Callable[[], None] | None) -> None:
         if release is not None:
             release()
-        others = self.busy[key]
-        others.remove(under_way)
-        if not others:
+        if self.busy[key].leave():
             del self.busy[key]
             if key in self._crossing:
                 self._crossing.discard(key)
                 self._crossed(key)
 
 
+class _Line:
+    """The changes of one key that have not ended, each member's one behind the other."""
+
+    __slots__ = ("_count", "_first", "_last")
+
+    def __init__(self, first: Change[Any]) -> None:
+        self._count = 1
+        self._first: Change[Any] | None = first
+        self._last: dict[Member, asyncio.Future[Any]] = {}
+        """Ends when all changes so far have ended at the member."""
+
+    def join(self) -> None:
+        """There is one more."""
+        self._count += 1
+        if self._first is not None:
+            self._last = {member: task for task, member in self._first.running.items()}
+            self._first = None
+
+    def leave(self) -> bool:
+        """One has ended; whether it was the last."""
+        self._count -= 1
+        return not self._count
+
+    def add(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        under_way: Change[T],
+        change: Callable[[], Coroutine[Any, Any, T]],
+        member: Member,
+        deadline: float | None,
+    ) -> None:
+        """Let a member make a change when those before it have ended there."""
+        before = self._last.get(member)
+        if before is None or before.done():
+            self._last[member] = under_way.start(loop, change(), member)
+            return
+        task = under_way.start(loop, _after(before, change, deadline), member)
+        both: asyncio.Future[None] = loop.create_future()
+        # A task that was cancelled, or has waited too long, ends before those that it waited for.
+        task.add_done_callback(lambda _: before.add_done_callback(lambda _: both.set_result(None)))
+        self._last[member] = both
+
+
+class _NotAskedError(Exception):
+    """A member was not asked, which says nothing about it."""
+
+    def __init__(self, error: StorageError) -> None:
+        super().__init__()
+        self.error = error
+
+
 async def _after(
-    before: Sequence[asyncio.Future[Any]],
-    change: Callable[[], Coroutine[Any, Any, T]],
-    deadline: float | None,
+    before: asyncio.Future[Any], change: Callable[[], Coroutine[Any, Any, T]], deadline: float | None
 ) -> T:
     """Make a change at a member when those before it have ended there.
 
     Raises:
-        StorageTimeoutError: They have not until the deadline.
+        _NotAskedError: They have not until the deadline.
         Exception: As the change.
     """
     left = None if deadline is None else max(0.0, deadline - time.monotonic())
-    _, waiting = await asyncio.wait(before, timeout=left)
+    _, waiting = await asyncio.wait([before], timeout=left)
     if waiting:
-        raise StorageTimeoutError("an earlier change of this key was still under way there", applied="no")
+        raise _NotAskedError(
+            StorageTimeoutError("an earlier change of this key was still under way there", applied="no")
+        )
     return await change()
 
 

@@ -6,6 +6,7 @@ import errno
 import os
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -120,7 +121,7 @@ def test_a_file_system_is_flushed_as_a_whole_before_names_and_after(tmp_path, wh
         await driver.put(put_request("first", b"x"))
         whole.clear()
         await store(driver, *(put_request(key, key.encode()) for key in keys))
-        assert whole == ["all", "all"]
+        assert whole == ["all", "one", "all", "one"]
         whole.clear()
         await driver.put(put_request("alone", b"x"))
         assert "all" not in whole
@@ -161,15 +162,15 @@ def test_what_is_on_another_file_system_is_flushed_by_itself(tmp_path, whole, mo
                 driver._together._flush([fd] * together.MANY)
 
     run(tmp_path, work, fsync=True)
-    assert whole[-together.MANY - 1 :] == ["all", *["one"] * together.MANY]
+    assert whole[-together.MANY - 2 :] == ["all", "one", *["one"] * together.MANY]
 
 
 @pytest.mark.parametrize(
     ("kind", "kernel", "expected"),
     [
         ("ext4", "Linux 6.1.0-13-amd64", True),
-        ("xfs", "Linux 5.8.0", True),
-        ("xfs", "Linux 5.7.19", False),
+        ("xfs", "Linux 5.17.0", True),
+        ("xfs", "Linux 5.16.19", False),
         ("ext4", "Linux 4.18.0-372.el8", False),
         ("fuse.sshfs", "Linux 6.1.0", False),
         ("overlay", "Linux 6.1.0", False),
@@ -186,7 +187,10 @@ def test_only_where_a_flush_of_all_is_known_to_keep_the_promise(
         "21 28 0:19 / /sys rw,nosuid shared:7 - sysfs sysfs rw\n"
         f"28 1 {os.major(device)}:{os.minor(device)} / / rw,relatime shared:1 - {kind} /dev/x rw\n"
     )
-    monkeypatch.setattr(flushing, "Path", lambda _: mounts)
+    places = {"/proc/self/mountinfo": mounts}
+    monkeypatch.setattr(flushing, "Path", lambda *parts: places.get(parts[0]) or Path(*parts))
+    monkeypatch.setattr(flushing, "_has_journal", lambda _: True)
+    monkeypatch.setattr(flushing, "_libc", lambda: SimpleNamespace(syncfs=lambda _: 0))
     system, release = kernel.split()
     monkeypatch.setattr(
         flushing.os, "uname", lambda: os.uname_result((system, "host", release, "version", "x86_64"))
@@ -196,6 +200,44 @@ def test_only_where_a_flush_of_all_is_known_to_keep_the_promise(
         assert flushing.can_flush_all(fd) is expected
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize(("journal", "refused"), [(False, False), (True, True)])
+def test_without_a_journal_or_leave_each_file_is_flushed(tmp_path, monkeypatch, journal, refused):
+    device = tmp_path.stat().st_dev
+    mounts = tmp_path / "mountinfo"
+    mounts.write_text(f"28 1 {os.major(device)}:{os.minor(device)} / / rw shared:1 - ext4 /dev/x rw\n")
+    places = {"/proc/self/mountinfo": mounts}
+    monkeypatch.setattr(flushing, "Path", lambda *parts: places.get(parts[0]) or Path(*parts))
+    monkeypatch.setattr(flushing, "_has_journal", lambda _: journal)
+    monkeypatch.setattr(flushing, "_libc", lambda: SimpleNamespace(syncfs=lambda _: -1 if refused else 0))
+    fd = os.open(tmp_path, os.O_RDONLY)
+    try:
+        assert not flushing.can_flush_all(fd)
+    finally:
+        os.close(fd)
+
+
+def test_an_error_that_one_group_is_told_of_is_that_of_the_other_too(tmp_path, monkeypatch, whole):
+    """The system reports what was lost once for each open file, to whichever group asks first."""
+    left, real = [1], atomic.flush_all
+
+    def failing(fd):
+        left[0] -= 1
+        if left[0] == 0:
+            raise OSError(errno.EIO, "failed")
+        real(fd)
+
+    keys = keys_with_locks_of_their_own(2 * together.MOST)
+
+    async def work(driver):
+        await driver.put(put_request("d/first", b"x"))
+        monkeypatch.setattr(atomic, "flush_all", failing)
+        outcomes = await store(driver, *(put_request(key, b"new") for key in keys))
+        assert all(isinstance(each, StorageError) for each in outcomes)
+        assert left[0] == 0
+
+    run(tmp_path, work, fsync=True)
 
 
 @pytest.mark.parametrize("number", [1, 2])
