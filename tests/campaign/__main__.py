@@ -36,7 +36,9 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--seed", type=int, default=os.environ.get("SEED") or secrets.randbelow(10**6))
     parser.add_argument("--size", type=int, help="instead of the scale's")
     parser.add_argument("--start", type=int, default=0, help="the first case")
-    parser.add_argument("--limit", type=float, help="minutes of the whole run (60; campaign: 120; release: none)")
+    parser.add_argument(
+        "--limit", type=float, help="minutes of the whole run (60; campaign: 120; release: none)"
+    )
     parser.add_argument(
         "--write", type=Path, metavar="PAGE", help="write the page, and the results it is from"
     )
