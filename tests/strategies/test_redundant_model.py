@@ -64,6 +64,7 @@ class RedundantMachine(RuleBasedStateMachine):
         if seconds > LIFETIME:  # No request is under way for longer.
             for member in self.members:
                 self.run(member.land())
+            self.run(asyncio.sleep(LIFETIME))  # Those of this process end as well, or are given up.
         self.now += seconds
 
     @rule()
