@@ -29,7 +29,7 @@ class LocalConfig(StatedConfig):
         group_commit: Let objects of up to 64 KiB that are stored at the same time share their flushes: many
             more a second, such as with `issue_many`, while one alone takes a little longer. What is
             acknowledged is as durable as without. On ext4 and xfs (Linux 5.17 or newer) it is one flush of
-            the whole file system, which waits for what other programs have written there, too.
+            the whole file system, which waits for what other programs have written as well.
     """
 
     provider: ClassVar[str] = "local"

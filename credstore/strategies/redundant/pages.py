@@ -58,17 +58,7 @@ class Pages:
         # Before the objects: of those that are listed and go then, the tombstones may go too.
         tombs, until = await self._tombs(prefix, delimiter, begin, None, deadline)
         while True:
-            pages, failed = await self._each(
-                lambda member: read_page(
-                    member.driver,
-                    position.places[member.index],
-                    prefix,
-                    delimiter=delimiter,
-                    limit=limit,
-                    deadline=deadline,
-                ),
-                skip=lambda member: position.places[member.index].ended,
-            )
+            pages, failed = await self._all(position, prefix, deadline, delimiter=delimiter, limit=limit)
             differing: set[str] = set()
 
             def first(one: ObjectInfo, other: ObjectInfo, differing: set[str] = differing) -> ObjectInfo:
@@ -239,26 +229,33 @@ class Pages:
         """Every key that any member has under a prefix, once and ascending, credstore's own included."""
         position: Position | None = position_of(None, len(self._members))
         while position is not None:
-            pages = await self._all(position, prefix, deadline())
+            pages, _ = await self._all(position, prefix, deadline())
             merged = merge(position, pages, _PAGE, lambda one, _: one)
             for entry in merged.entries:
                 yield entry.key
             position = None if merged.cursor is None else position_of(merged.cursor, len(self._members))
 
-    async def _all(self, position: Position, prefix: str, deadline: float) -> list[Page | None]:
-        """The next page of every member that has one."""
-        pages, _ = await self._each(
+    async def _all(
+        self,
+        position: Position,
+        prefix: str,
+        deadline: float | None,
+        *,
+        delimiter: str | None = None,
+        limit: int = _PAGE,
+    ) -> tuple[list[Page | None], dict[Member, StorageError]]:
+        """The next page of every member that has one, and who failed; see `_each`."""
+        return await self._each(
             lambda member: read_page(
                 member.driver,
                 position.places[member.index],
                 prefix,
-                delimiter=None,
-                limit=_PAGE,
+                delimiter=delimiter,
+                limit=limit,
                 deadline=deadline,
             ),
             skip=lambda member: position.places[member.index].ended,
         )
-        return pages
 
 
 def _last(page: Page) -> str:
