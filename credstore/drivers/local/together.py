@@ -90,7 +90,7 @@ class Together:
     _flushes_all: bool = field(init=False)
 
     def __post_init__(self) -> None:
-        self._flushes_all = can_flush_all(self.root.fd)
+        self._flushes_all = self.root.syncer.enabled and can_flush_all(self.root.fd)
 
     def close(self) -> None:
         """End the threads."""
