@@ -74,7 +74,7 @@ def test_nothing_is_left_undone():
         (
             r"os\.(fsync|link|replace|rename)\(|mkstemp|NamedTemporaryFile|O_EXCL|O_TMPFILE",
             # A local store holds directories open, and exchanges files of its own.
-            {"files.py", "drivers/local/atomic.py", "drivers/local/objects.py"},
+            {"files.py", *(f"drivers/local/{name}.py" for name in ("atomic", "flushing", "objects"))},
         ),
         (
             r"TaskGroup|Semaphore\(|\bgather\(",

@@ -14,7 +14,7 @@ from functools import wraps
 from pathlib import Path
 from unittest import mock
 
-from credstore.drivers.local import atomic
+from credstore.drivers.local import flushing
 from tests.drivers.local.steps import Lane, Step
 
 ROOT = 0
@@ -156,7 +156,7 @@ class Recorder:
         try:
             for name in real:
                 setattr(os, name, taking_part(name))
-            with mock.patch.object(atomic, "flush_all", self._flush_all):
+            with mock.patch.object(flushing, "flush_all", self._flush_all):
                 yield
         finally:
             for name, does in real.items():

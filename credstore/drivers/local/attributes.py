@@ -27,8 +27,6 @@ from credstore.driver.values import NO_HEADERS, ContentHeaders
 from credstore.drivers.local.atomic import (
     DIRECTORY,
     READ,
-    Directories,
-    Syncer,
     Temporary,
     Token,
     open_regular,
@@ -36,7 +34,9 @@ from credstore.drivers.local.atomic import (
     read_all,
     release,
 )
+from credstore.drivers.local.directories import Branches, Directories
 from credstore.drivers.local.failures import translate
+from credstore.drivers.local.flushing import Syncer
 from credstore.errors import ErrorCode, RetentionMode, StorageIntegrityError
 from credstore.files import CREATE, write_all
 from credstore.model import Retention
@@ -284,10 +284,12 @@ class Shelf:
                 kept.forget()
                 raise
 
-    def begin(self, attributes: Attributes, token: Token, replaced: str | None) -> Kept:
-        """As `write`, but nothing is flushed yet."""
+    def begin(
+        self, attributes: Attributes, token: Token, replaced: str | None, branches: Branches | None = None
+    ) -> Kept:
+        """As `write`, but nothing is flushed yet; the directory is one of `branches`, if there are any."""
         record = Record(attributes, token.size, token.inode, replaced)
-        where = Directories.open(self._directory, self._names, make=True, lasting=True)
+        where = Directories.open(self._directory, self._names, make=True, lasting=True, branches=branches)
         try:
             name = f"{self._stem}.{token.label}"
             kept = Kept(where, name, os.open(name, CREATE, 0o666, dir_fd=where.last))

@@ -12,7 +12,6 @@ from collections.abc import Awaitable, Callable, Sequence
 
 from credstore.concurrency import until_done
 from credstore.drivers.local.atomic import Token
-from credstore.drivers.local.locks import stripe_of
 from credstore.drivers.local.together import MOST, Write
 from credstore.errors import StorageUnavailableError
 
@@ -32,6 +31,8 @@ class Gathering:
         self._publish = publish
         self._waiting: dict[Write, asyncio.Future[None]] = {}
         self._locked: set[int] = set()
+        self._ends: dict[Write, asyncio.Future[None]] = {}
+        """Of the group that has a write."""
         self._groups: set[asyncio.Task[None]] = set()
 
     async def store(self, write: Write) -> Token:
@@ -45,10 +46,11 @@ class Gathering:
             group = asyncio.ensure_future(self._work())
             self._groups.add(group)
         try:
-            await asyncio.shield(done)
+            await done
         except asyncio.CancelledError:
-            if self._waiting.pop(write, None) is None:
-                await until_done([done])
+            self._waiting.pop(write, None)
+            if write in self._ends:
+                await until_done([self._ends[write]])
             raise
         if write.error is not None:
             raise write.error
@@ -77,14 +79,18 @@ class Gathering:
             group = self._take()
             if not group:
                 return
+            end = asyncio.get_running_loop().create_future()
+            self._ends |= dict.fromkeys(group, end)
             try:
                 await self._publish(list(group))
             except Exception as error:  # noqa: BLE001 - each caller learns it
                 for write in group:
                     write.error = write.error or error
             finally:
-                self._locked -= {stripe_of(write.attributes.key) for write in group}
-                for done in group.values():
+                end.set_result(None)
+                for write, done in group.items():
+                    self._locked.discard(write.stripe)
+                    del self._ends[write]
                     if not done.done():
                         done.set_result(None)
 
@@ -92,9 +98,8 @@ class Gathering:
         """Those that have waited longest, whose keys have locks of their own."""
         group: dict[Write, asyncio.Future[None]] = {}
         for write in list(self._waiting):
-            stripe = stripe_of(write.attributes.key)
-            if stripe not in self._locked and len(group) < MOST:
-                self._locked.add(stripe)
+            if write.stripe not in self._locked and len(group) < MOST:
+                self._locked.add(write.stripe)
                 group[write] = self._waiting.pop(write)
         return group
 

@@ -15,7 +15,8 @@ import stat
 from collections.abc import Generator, Iterator
 from dataclasses import dataclass
 
-from credstore.drivers.local.atomic import ABSENT, Token, open_below, opened, release
+from credstore.drivers.local.atomic import ABSENT, Token, opened, release
+from credstore.drivers.local.directories import open_below
 from credstore.drivers.local.names import (
     CONTROL,
     MAX_KEY,

@@ -14,11 +14,13 @@ import hashlib
 import os
 import threading
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Self
 
-from credstore.drivers.local.atomic import ABSENT, Directories, opened, read_all
+from credstore.drivers.local.atomic import ABSENT, opened, read_all, release
 from credstore.drivers.local.belonging import Mark
+from credstore.drivers.local.directories import Directories
 from credstore.errors import StorageTimeoutError
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -31,7 +33,7 @@ _PAUSE = 0.002
 
 @dataclass(slots=True)
 class Hold:
-    """A lock that is held.
+    """A lock that is held until the end of a `with` block.
 
     Attributes:
         fd: The lock file.
@@ -39,8 +41,20 @@ class Hold:
     """
 
     fd: int
+    _among_threads: threading.Lock
     clean: bool = True
     _marked: bool = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
+        try:
+            if kind is None:  # After an error, the next writer cleans up what it left behind.
+                self.done()
+            release(self.fd)
+        finally:
+            self._among_threads.release()
 
     def mark(self, mark: Mark) -> None:
         """Say what is about to be changed, for readers and for whoever cleans up."""
@@ -69,26 +83,29 @@ class KeyLocks:
         self._recover = recover
         self._threads = [threading.Lock() for _ in range(256)]
 
-    @contextlib.contextmanager
-    def hold(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:
-        """Be the only writer of `key` until the end of the block.
+    def hold(self, key: str, deadline: float | None) -> Hold:
+        """Be the only writer of `key` until the end of a `with` block.
 
         Raises:
             StorageTimeoutError: The deadline came first; nothing was changed.
         """
         stripe = stripe_of(key)
+        among_threads = self._threads[stripe]
         timeout = -1 if deadline is None else max(0.0, deadline - time.monotonic())
-        if not self._threads[stripe].acquire(timeout=timeout):
+        if not among_threads.acquire(timeout=timeout):
             raise _too_late()
         try:
-            with opened(os.open(_name(stripe), _FLAGS, 0o666, dir_fd=self._directory)) as fd:
+            fd = os.open(_name(stripe), _FLAGS, 0o666, dir_fd=self._directory)
+            try:
                 _lock(fd, deadline)
                 self._clean(fd)
-                hold = Hold(fd)
-                yield hold
-                hold.done()  # Not after an error: what it left behind is cleaned up by the next writer.
-        finally:
-            self._threads[stripe].release()
+            except BaseException:
+                release(fd)
+                raise
+        except BaseException:
+            among_threads.release()
+            raise
+        return Hold(fd, among_threads)
 
     def recover_all(self) -> None:
         """Clean up after every killed writer; the lock of one that is alive is left alone."""

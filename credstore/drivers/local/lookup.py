@@ -12,11 +12,12 @@ import stat
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 
-from credstore.drivers.local.atomic import ABSENT, Directories, Token, open_regular, opened, release
+from credstore.drivers.local.atomic import ABSENT, Token, open_regular, opened, release
 from credstore.drivers.local.attributes import Attributes, Shelf, file_digest, foreign
 from credstore.drivers.local.belonging import Mark, Verdict, belonging
+from credstore.drivers.local.directories import Directories
 from credstore.drivers.local.locks import read_mark
-from credstore.drivers.local.names import Place, aside, primary
+from credstore.drivers.local.names import Place, places
 from credstore.drivers.local.root import Root
 from credstore.errors import (
     ErrorCode,
@@ -160,7 +161,7 @@ class Lookup:
 
     def places(self, key: str) -> tuple[Place, Place]:
         """Where the object can be: at its own name, and aside."""
-        return primary(key, fold=self._root.fold), aside(key, fold=self._root.fold)
+        return places(key, fold=self._root.fold)
 
     def _open_file(self, key: str) -> tuple[int, Token] | None:
         for place in self.places(key):

@@ -16,6 +16,7 @@ that ignores case or normalises Unicode would confuse.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from urllib.parse import unquote_to_bytes
 
@@ -27,7 +28,10 @@ MAX_NAME = 255
 """Bytes of one file name on every common file system."""
 MAX_KEY = 1024
 _PIECE = 240 // 3 * 3
+
 _PLAIN_BYTES = frozenset(b"abcdefghijklmnopqrstuvwxyz0123456789_.-")
+_ITSELF = re.compile(rf"[a-z0-9_][a-z0-9_.-]{{0,{_PIECE - 2}}}[a-z0-9_-]")
+"""What most segments are, and what needs no escape."""
 _UNFIT = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 _FOLDABLE = re.compile(r"[^\x20-\x40\x5b-\x7d]")
 """What is not the same in every case and form; and `~`, which is in the second, short name that file
@@ -60,20 +64,27 @@ class Spelling:
 def primary(key: str, *, fold: bool = False) -> Place:
     """The file where the object `key` is unless a directory has that name."""
     *parents, last = key.split("/")
-    path = [name for segment in parents for name in _names(segment, fold=fold)]
     *more, name = _names(last, fold=fold)
-    return Place((*path, *more), name)
+    return Place((*directory(parents, fold=fold), *more), name)
 
 
 def aside(key: str, *, fold: bool = False) -> Place:
     """The file where the object `key` is if its primary name is taken by something else."""
     *parents, last = key.split("/")
-    path = [name for segment in parents for name in _names(segment, fold=fold)]
     *more, name = _escape(last, ASIDE, fold=fold)
-    return Place((*path, *more), name)
+    return Place((*directory(parents, fold=fold), *more), name)
 
 
-def directory(segments: list[str], *, fold: bool = False) -> tuple[str, ...]:
+def places(key: str, *, fold: bool = False) -> tuple[Place, Place]:
+    """Both, which in an ordinary key have the same directories."""
+    *parents, last = key.split("/")
+    path = directory(parents, fold=fold)
+    *more, name = _names(last, fold=fold)
+    *beside, other = _escape(last, ASIDE, fold=fold)
+    return Place((*path, *more), name), Place((*path, *beside), other)
+
+
+def directory(segments: Sequence[str], *, fold: bool = False) -> tuple[str, ...]:
     """The directory below which all keys that begin with these segments are."""
     return tuple(name for segment in segments for name in _names(segment, fold=fold))
 
@@ -92,6 +103,8 @@ def _is_plain(segment: str, *, fold: bool) -> bool:
 
 
 def _escape(segment: str, last: str, *, fold: bool) -> tuple[str, ...]:
+    if _ITSELF.fullmatch(segment) is not None:
+        return (last + segment,)
     atoms = [chr(byte) if byte in _PLAIN_BYTES else f"%{byte:02x}" for byte in segment.encode()]
     pieces: list[str] = [""]
     for atom in atoms:

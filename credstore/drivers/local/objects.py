@@ -19,9 +19,10 @@ from typing import TypeVar
 
 from credstore.driver.retention import check_removable
 from credstore.driver.values import Precondition
-from credstore.drivers.local.atomic import ABSENT, Directories, Temporary, Token
+from credstore.drivers.local.atomic import ABSENT, Temporary, Token
 from credstore.drivers.local.attributes import Attributes, Record, Shelf, file_digest, owner_of
 from credstore.drivers.local.belonging import Mark, Verdict, belonging
+from credstore.drivers.local.directories import Branches, Directories
 from credstore.drivers.local.failures import MovedError, translate
 from credstore.drivers.local.locks import Hold, KeyLocks
 from credstore.drivers.local.lookup import ATTEMPTS, Lookup
@@ -91,14 +92,12 @@ class Objects:
         self.prepare()
         return Temporary(self._root.part("tmp"), self._root.syncer, owner_of(key))
 
-    @contextlib.contextmanager
-    def writing(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:
-        """Hold the key's lock until the end of the block; see `KeyLocks.hold`."""
+    def writing(self, key: str, deadline: float | None) -> Hold:
+        """Hold the key's lock until the end of a `with` block; see `KeyLocks.hold`."""
         self.prepare()
         if self._locks is None:
             raise MovedError
-        with self._locks.hold(key, deadline) as hold:
-            yield hold
+        return self._locks.hold(key, deadline)
 
     def _recover(self, mark: Mark) -> None:
         """Bring the attributes of a key into agreement with its file; its lock is held."""
@@ -150,11 +149,16 @@ class Objects:
         return _again(attempt)
 
     @contextlib.contextmanager
-    def place(self, key: str) -> Generator[Found, None, None]:
-        """Where the object is, or where a new one goes: aside if anything, even a link, has its name."""
+    def place(self, key: str, branches: Branches | None = None) -> Generator[Found, None, None]:
+        """Where the object is, or where a new one goes: aside if anything, even a link, has its name.
+
+        Args:
+            key: The object's key.
+            branches: Where its directories are opened and stay open, or None for the block alone.
+        """
         first, second = self.lookup.places(key)
         try:
-            where = Directories.reach(self._root.fd, first.directories)
+            where = Directories.reach(self._root.fd, first.directories, branches=branches)
         except OSError as error:
             if error.errno in ABSENT:
                 raise BlockedError from error

@@ -21,9 +21,6 @@ from pathlib import Path
 
 from credstore.drivers.local.atomic import (
     DIRECTORY,
-    LASTING,
-    Directories,
-    Syncer,
     Temporary,
     Token,
     create_locked,
@@ -33,7 +30,9 @@ from credstore.drivers.local.atomic import (
     release,
 )
 from credstore.drivers.local.attributes import reap
+from credstore.drivers.local.directories import Directories
 from credstore.drivers.local.failures import unusable_root
+from credstore.drivers.local.flushing import LASTING, Syncer
 from credstore.drivers.local.names import CONTROL, Place
 from credstore.errors import (
     Applied,

@@ -10,19 +10,19 @@ way, a race with others) is done again alone.
 from __future__ import annotations
 
 import contextlib
-import os
 import time
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 
 from credstore.driver.values import Precondition
-from credstore.drivers.local.atomic import Identity, Temporary, Token, Way
+from credstore.drivers.local.atomic import Temporary, Token
 from credstore.drivers.local.attributes import Attributes, Kept, Shelf
 from credstore.drivers.local.belonging import Mark
+from credstore.drivers.local.directories import Branches
 from credstore.drivers.local.failures import MovedError, translate
-from credstore.drivers.local.flushing import can_flush_all
-from credstore.drivers.local.locks import Hold
+from credstore.drivers.local.flushing import Identity, Way, can_flush_all
+from credstore.drivers.local.locks import Hold, stripe_of
 from credstore.drivers.local.objects import BlockedError, Found, Objects
 from credstore.drivers.local.root import Root
 from credstore.errors import StorageError, StorageTimeoutError
@@ -48,6 +48,7 @@ class Write:
         attributes: What is kept with them.
         precondition: See `PutRequest`.
         deadline: On the monotonic clock, or None.
+        stripe: Which lock its key has.
         token: The version that was published, at the end.
         error: Why it was not, or why that is open.
     """
@@ -56,8 +57,12 @@ class Write:
     attributes: Attributes
     precondition: Precondition
     deadline: float | None
+    stripe: int = field(init=False)
     token: Token | None = None
     error: BaseException | None = None
+
+    def __post_init__(self) -> None:
+        self.stripe = stripe_of(self.attributes.key)
 
 
 @dataclass(slots=True)
@@ -107,18 +112,19 @@ class Together:
         with contextlib.ExitStack() as held:
             self.objects.prepare()
             self.root.check_there()
+            branches = held.enter_context(Branches())
             ready: list[_Step] = []
             for write in writes:
                 with _outcome(write, alone):
-                    ready.append(self._prepared(write, held))
-            self._make_durable(ready)
+                    ready.append(self._prepared(write, branches, held))
+            self._make_durable(ready, branches)
             shown: list[_Step] = []
             for step in ready:
                 if step.write.error is None:
                     with _outcome(step.write, alone):
                         self._show(step)
                         shown.append(step)
-            self._make_shown_durable(shown)
+            self._make_shown_durable(shown, branches)
             for step in shown:
                 with _outcome(step.write, alone):
                     self._end(step)
@@ -129,14 +135,14 @@ class Together:
             with _outcome(write, []):
                 write.token = self._alone(write)
 
-    def _prepared(self, write: Write, held: contextlib.ExitStack) -> _Step:
+    def _prepared(self, write: Write, branches: Branches, held: contextlib.ExitStack) -> _Step:
         """All of an object but its name, not flushed; its key is locked until the end."""
         objects, key = self.objects, write.attributes.key
         with contextlib.ExitStack() as own:
             file = own.enter_context(contextlib.closing(objects.temporary(key)))
             file.write(write.data)
             hold = own.enter_context(self._locked(key, write.deadline))
-            found = own.enter_context(objects.place(key))
+            found = own.enter_context(objects.place(key, branches))
             objects.check(write.precondition, key, found.current)
             objects.check_removable(key, found.current)
             hold.mark(Mark(key, write_id=write.attributes.write_id))
@@ -147,26 +153,21 @@ class Together:
             shelf, token = objects.shelf(key), file.date()
             replaced = None if found.current is None else found.current[1].identity
             try:
-                kept = own.enter_context(shelf.begin(write.attributes, token, replaced))
+                kept = own.enter_context(shelf.begin(write.attributes, token, replaced, branches))
             except FileExistsError:
                 raise MovedError from None  # Alone, it gets another time.
             held.push(own.pop_all())
         return _Step(write, file, hold, found, shelf, kept, token)
 
-    @contextlib.contextmanager
-    def _locked(self, key: str, deadline: float | None) -> Generator[Hold, None, None]:
+    def _locked(self, key: str, deadline: float | None) -> Hold:
         """The key's lock; where it is held elsewhere, the group does not wait for it."""
         soon = time.monotonic() + _PATIENCE
-        with contextlib.ExitStack() as own:
-            try:
-                hold = own.enter_context(
-                    self.objects.writing(key, soon if deadline is None else min(soon, deadline))
-                )
-            except StorageTimeoutError:
-                raise MovedError from None
-            yield hold
+        try:
+            return self.objects.writing(key, soon if deadline is None else min(soon, deadline))
+        except StorageTimeoutError:
+            raise MovedError from None
 
-    def _make_durable(self, steps: Sequence[_Step]) -> None:
+    def _make_durable(self, steps: Sequence[_Step], branches: Branches) -> None:
         """Bytes, attributes and their directories; if any of it fails, nothing is published."""
         owed: dict[Way, int] = {}
         entries: dict[Way, Identity] = {}
@@ -176,7 +177,7 @@ class Together:
             entries |= more[1]
         files = [fd for step in steps for fd in (step.file.fd, step.kept.fd)]
         try:
-            self._flush([*files, *owed.values()])
+            self._flush(files, owed.values(), branches)
             for step in steps:
                 step.kept.end(self.root.syncer)
         except OSError as error:
@@ -186,12 +187,20 @@ class Together:
             return
         self.root.syncer.learn(entries)
 
-    def _flush(self, fds: Iterable[int]) -> None:
-        """Flush all of them, each once; the first error is raised when all have ended."""
-        fds = list(fds)
+    def _flush(self, files: Sequence[int], directories: Iterable[int], branches: Branches) -> None:
+        """Flush all of them, each once; the first error is raised when all have ended.
+
+        Args:
+            files: New ones; they are where the directories are.
+            directories: Of the group, in any order.
+            branches: Where those are open.
+        """
+        directories = list(directories)
+        fds = [*files, *directories]
         if len(fds) >= MANY and self._flushes_all:
-            here = os.fstat(self.root.fd).st_dev
-            if all(os.fstat(fd).st_dev == here for fd in fds):
+            here = branches.identity(self.root.fd)
+            found = [branches.identity(fd) for fd in (self.root.part("tmp"), *directories)]
+            if here is not None and all(each is not None and each[0] == here[0] for each in found):
                 self.root.syncer.sync_all(self.root.fd, fds[0])
                 return
         jobs = [self._flushers.submit(self.root.syncer.sync, fd) for fd in fds]
@@ -204,7 +213,7 @@ class Together:
         self.objects.show(step.file, step.shelf, step.token, step.found, step.write.precondition)
         step.write.token = step.token
 
-    def _make_shown_durable(self, steps: Sequence[_Step]) -> None:
+    def _make_shown_durable(self, steps: Sequence[_Step], branches: Branches) -> None:
         owed: dict[Way, int] = {}
         entries: dict[Way, Identity] = {}
         for step in steps:
@@ -212,7 +221,7 @@ class Together:
             owed |= more[0]
             entries |= more[1]
         try:
-            self._flush(owed.values())
+            self._flush([], owed.values(), branches)
         except OSError as error:
             for step in steps:
                 step.write.error = translate(error, applied="maybe")

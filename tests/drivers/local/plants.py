@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from credstore.drivers.local import atomic, attributes, together
+from credstore.drivers.local import atomic, attributes, directories, flushing, together
 
 Patch = Callable[[Any, str, Any], None]
 
@@ -27,17 +27,17 @@ def no_data_fsync(patch: Patch) -> None:
 
 def no_directory_fsync(patch: Patch) -> None:
     """No entry of a directory is on the disk when a call returns."""
-    patch(atomic.Directories, "owed", lambda self, syncer: ({}, {}))
+    patch(directories.Directories, "owed", lambda self, syncer: ({}, {}))
 
 
 def no_parent_fsync(patch: Patch) -> None:
     """Directories that lead to the one that was changed are taken for durable."""
-    patch(atomic.Syncer, "knows", lambda self, path, identity: True)
+    patch(flushing.Syncer, "knows", lambda self, path, identity: True)
 
 
 def no_group_fsync(patch: Patch) -> None:
     """A group is acknowledged without its flushes."""
-    patch(together.Together, "_flush", lambda self, fds: None)
+    patch(together.Together, "_flush", lambda self, files, directories, branches: None)
 
 
 def attributes_late(patch: Patch) -> None:
@@ -78,7 +78,7 @@ def swallowed_errors(patch: Patch) -> None:
         with suppress(OSError):
             os.fsync(fd)
 
-    patch(atomic.Syncer, "sync", sync)
+    patch(flushing.Syncer, "sync", sync)
 
 
 PLANTS = {

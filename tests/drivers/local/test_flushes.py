@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from credstore.drivers.local import atomic
-from credstore.drivers.local.atomic import identity_of
+from credstore.drivers.local import flushing
+from credstore.drivers.local.flushing import identity_of
 from tests.drivers.local.support import make_driver, put_request
 
 
@@ -71,7 +71,7 @@ def test_where_the_file_system_does_not_tell_generations_everything_is_flushed(
     def refuse(*arguments):
         raise OSError(25, "not a typewriter")
 
-    monkeypatch.setattr(atomic.fcntl, "ioctl", refuse)
+    monkeypatch.setattr(flushing.fcntl, "ioctl", refuse)
     run(tmp_path, "a/b/1", flushed.clear, "a/b/2")
     assert flushed == ["a/b", "a", "."]
 

@@ -12,12 +12,14 @@ import pytest
 
 from credstore.driver import CREATE, Precondition
 from credstore.driver.values import NO_HEADERS
-from credstore.drivers.local import atomic, flushing, together
+from credstore.drivers.local import flushing, together
 from credstore.drivers.local.attributes import Attributes
+from credstore.drivers.local.directories import Branches
 from credstore.drivers.local.gathering import AT_ONCE, Gathering
 from credstore.drivers.local.locks import stripe_of
 from credstore.errors import (
     StorageAlreadyExistsError,
+    StorageConflictError,
     StorageError,
     StorageIntegrityError,
     StorageNotFoundError,
@@ -78,7 +80,7 @@ def whole(monkeypatch):
 
     real = flushing.flush_all
     monkeypatch.setattr(together, "can_flush_all", lambda _: True)
-    monkeypatch.setattr(atomic, "flush_all", flush_all)
+    monkeypatch.setattr(flushing, "flush_all", flush_all)
     monkeypatch.setattr(os, "fsync", noting)
     return seen
 
@@ -147,9 +149,9 @@ def test_what_is_on_another_file_system_is_flushed_by_itself(tmp_path, whole, mo
 
     def elsewhere(fd):
         found = real(fd)
-        if found.st_ino == tmp_path.stat().st_ino:
-            return found
-        return os.stat_result([*found[:2], found.st_dev + 1, *found[3:10]])
+        if found.st_ino == (tmp_path / "d").stat().st_ino:
+            return os.stat_result([*found[:2], found.st_dev + 1, *found[3:10]])
+        return found
 
     async def work(driver):
         await driver.put(put_request("d/first", b"x"))
@@ -157,9 +159,9 @@ def test_what_is_on_another_file_system_is_flushed_by_itself(tmp_path, whole, mo
             places = [os.open(place, os.O_RDONLY) for place in (tmp_path, tmp_path / "d")]
             for fd in places:
                 stack.callback(os.close, fd)
-            stack.enter_context(monkeypatch.context()).setattr(together.os, "fstat", elsewhere)
+            stack.enter_context(monkeypatch.context()).setattr(flushing.os, "fstat", elsewhere)
             for fd in places:
-                driver._together._flush([fd] * together.MANY)
+                driver._together._flush([], [fd] * together.MANY, Branches())
 
     run(tmp_path, work, fsync=True)
     assert whole[-together.MANY - 2 :] == ["all", "one", *["one"] * together.MANY]
@@ -220,7 +222,7 @@ def test_without_a_journal_or_leave_each_file_is_flushed(tmp_path, monkeypatch, 
 
 def test_an_error_that_one_group_is_told_of_is_that_of_the_other_too(tmp_path, monkeypatch, whole):
     """The system reports what was lost once for each open file, to whichever group asks first."""
-    left, real = [1], atomic.flush_all
+    left, real = [1], flushing.flush_all
 
     def failing(fd):
         left[0] -= 1
@@ -232,7 +234,7 @@ def test_an_error_that_one_group_is_told_of_is_that_of_the_other_too(tmp_path, m
 
     async def work(driver):
         await driver.put(put_request("d/first", b"x"))
-        monkeypatch.setattr(atomic, "flush_all", failing)
+        monkeypatch.setattr(flushing, "flush_all", failing)
         outcomes = await store(driver, *(put_request(key, b"new") for key in keys))
         assert all(isinstance(each, StorageError) for each in outcomes)
         assert left[0] == 0
@@ -243,7 +245,7 @@ def test_an_error_that_one_group_is_told_of_is_that_of_the_other_too(tmp_path, m
 @pytest.mark.parametrize("number", [1, 2])
 def test_a_flush_of_all_that_fails_is_never_acknowledged(tmp_path, monkeypatch, whole, number):
     left = [number]
-    real = atomic.flush_all
+    real = flushing.flush_all
 
     def failing(fd):
         left[0] -= 1
@@ -255,7 +257,7 @@ def test_a_flush_of_all_that_fails_is_never_acknowledged(tmp_path, monkeypatch, 
 
     async def work(driver):
         await driver.put(put_request(keys[0], b"old"))
-        monkeypatch.setattr(atomic, "flush_all", failing)
+        monkeypatch.setattr(flushing, "flush_all", failing)
         outcomes = await store(driver, *(put_request(key, b"new") for key in keys))
         assert left[0] == 0
         assert {each.applied for each in outcomes} == {"no" if number == 1 else "maybe"}
@@ -416,3 +418,72 @@ def attributes_of(key):
     return Attributes(
         key=key, write_id=None, digest=None, headers=NO_HEADERS, metadata={}, system={}, tags={}
     )
+
+
+def test_a_group_opens_each_directory_once_and_closes_it(tmp_path, monkeypatch):
+    opened, real = [], os.open
+
+    def noting(path, flags, *rest, **options):
+        if flags & os.O_DIRECTORY:
+            opened.append(path)
+        return real(path, flags, *rest, **options)
+
+    async def work(driver):
+        await driver.put(put_request("x", b""))
+        monkeypatch.setattr(os, "open", noting)
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        keys = keys_with_locks_of_their_own(8, "proofs/v1/{}")
+        await asyncio.gather(*(driver.put(put_request(key, b"x")) for key in keys))
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        return keys
+
+    keys = run(tmp_path, work)
+    # Nothing is there yet: the first look of each finds no "proofs", and what one has made the others find.
+    assert opened.count("v1") == 1
+    assert opened.count("proofs") <= len(keys) + 1
+    assert all((tmp_path / key).read_bytes() == b"x" for key in keys)
+
+
+def test_a_directory_of_a_group_that_is_moved_away_fails_what_was_to_be_in_it(tmp_path, monkeypatch):
+    show = together.Together._show
+
+    def moving(self, step):
+        if (tmp_path / "d").exists():
+            (tmp_path / "d").rename(tmp_path / "moved")
+        show(self, step)
+
+    async def work(driver):
+        await driver.put(put_request("d/first", b"1"))
+        monkeypatch.setattr(together.Together, "_show", moving)
+        keys = keys_with_locks_of_their_own(3)
+        found = await asyncio.gather(
+            *(driver.put(put_request(key, b"x")) for key in keys), return_exceptions=True
+        )
+        assert {type(each) for each in found} == {StorageConflictError}
+        assert {each.applied for each in found} == {"maybe"}
+
+    run(tmp_path, work)
+
+
+def test_an_order_to_publish_that_fails_leaves_no_lock_and_no_descriptor(tmp_path, monkeypatch):
+    real = together.Together._make_durable
+
+    def failing(self, steps, branches):
+        raise MemoryError
+
+    async def work(driver):
+        await driver.put(put_request("d/first", b"1"))
+        before = len(list(Path("/proc/self/fd").iterdir()))
+        monkeypatch.setattr(together.Together, "_make_durable", failing)
+        keys = keys_with_locks_of_their_own(3)
+        found = await asyncio.gather(
+            *(driver.put(put_request(key, b"x")) for key in keys), return_exceptions=True
+        )
+        assert all(isinstance(each, Exception) for each in found)
+        assert len(list(Path("/proc/self/fd").iterdir())) == before
+        monkeypatch.setattr(together.Together, "_make_durable", real)
+        await asyncio.gather(*(driver.put(put_request(key, b"y")) for key in keys))
+        assert [await read_pair(driver, key) for key in keys] == [b"y"] * 3
+
+    run(tmp_path, work)
+    assert leftovers(tmp_path) == []

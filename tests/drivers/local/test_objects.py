@@ -9,8 +9,9 @@ import threading
 import pytest
 
 from credstore.driver import CREATE, OVERWRITE, Precondition
-from credstore.drivers.local.atomic import Syncer, Temporary, opened
+from credstore.drivers.local.atomic import Temporary, opened
 from credstore.drivers.local.attributes import Record, foreign
+from credstore.drivers.local.flushing import Syncer
 from credstore.drivers.local.locks import KeyLocks
 from credstore.errors import (
     StorageAccessDeniedError,
