@@ -19,6 +19,10 @@ Records = Mapping[str, Record | None]
 """By label; None for one that cannot be read."""
 
 
+_END = "."
+"""At the end of a mark that was written whole."""
+
+
 class Verdict(Enum):
     """What a file is when none of the attributes belong to it."""
 
@@ -43,16 +47,16 @@ class Mark:
 
     def encode(self) -> bytes:
         """As the bytes of a lock file; a key has no NUL."""
-        return "\0".join((self.key, self.write_id or "", self.removed or "", "")).encode()
+        return "\0".join((self.key, self.write_id or "", self.removed or "", _END)).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Mark | None:
-        """The inverse of `encode`; None where nothing, or only a part, was written."""
+        """The inverse of `encode`, whatever NULs follow; None where nothing, or only a part, was written."""
         try:
-            key, write_id, removed, _ = data.decode().split("\0")
+            key, write_id, removed, end = data.rstrip(b"\0").decode().split("\0")
         except ValueError:
             return None
-        return cls(key, write_id or None, removed or None)
+        return None if end != _END else cls(key, write_id or None, removed or None)
 
     def doubts(self, write_id: str | None, token: Token) -> bool:
         """Whether the version of this write may not be there, the file there being `token`."""

@@ -18,15 +18,15 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from credstore.drivers.local.atomic import ABSENT, opened, read_all, release
+from credstore.drivers.local.atomic import ABSENT, opened, release
 from credstore.drivers.local.belonging import Mark
 from credstore.drivers.local.directories import Directories
 from credstore.errors import StorageTimeoutError
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
-_MAX_MARK = 4096
-"""Bytes of the longest mark, and some more."""
+_MARK_SIZE = 2048
+"""Bytes that every mark takes, more than the longest needs: each is written over all of the last one."""
 _PAUSE = 0.002
 """Seconds between two looks at a lock that another process holds."""
 
@@ -59,16 +59,17 @@ class Hold:
     def mark(self, mark: Mark) -> None:
         """Say what is about to be changed, for readers and for whoever cleans up."""
         self._marked = True
-        os.pwrite(self.fd, mark.encode(), 0)
+        os.pwrite(self.fd, mark.encode().ljust(_MARK_SIZE, b"\0"), 0)
 
     def done(self) -> None:
         """Remove the mark, if nothing is left to clean up.
 
-        Failing to do so changes nothing: the operation itself is done.
+        Failing to do so changes nothing: the operation itself is done. It is written over, since cutting the
+        file would give up a block of the disk, and wait for the flushes of others that are under way.
         """
         if self._marked and self.clean:
             with contextlib.suppress(OSError):
-                os.ftruncate(self.fd, 0)
+                os.pwrite(self.fd, bytes(_MARK_SIZE), 0)
 
 
 class KeyLocks:
@@ -121,14 +122,13 @@ class KeyLocks:
                     continue
                 raise
             with opened(fd), contextlib.suppress(OSError):  # the next writer tries again
-                if os.fstat(fd).st_size:
+                if _is_marked(fd):
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     self._clean(fd)
 
     def _clean(self, fd: int) -> None:
-        left = read_all(fd, 0, _MAX_MARK)
-        if left:
-            mark = Mark.decode(left)
+        if _is_marked(fd):
+            mark = Mark.decode(os.pread(fd, _MARK_SIZE, 0))
             if mark is not None:
                 self._recover(mark)
             os.ftruncate(fd, 0)
@@ -149,8 +149,13 @@ def read_mark(control: int, key: str) -> Mark | None:
             return None
         raise
     with opened(fd):
-        mark = Mark.decode(read_all(fd, 0, _MAX_MARK))
+        mark = Mark.decode(os.pread(fd, _MARK_SIZE, 0))
     return mark if mark is not None and mark.key == key else None
+
+
+def _is_marked(fd: int) -> bool:
+    """Whether a mark, or its beginning, is in a lock file."""
+    return os.pread(fd, 1, 0) not in {b"", b"\0"}
 
 
 def stripe_of(key: str) -> int:

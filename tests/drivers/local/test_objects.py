@@ -1,6 +1,7 @@
 """An object and what is kept beside it, while other tools and other keys come in between."""
 
 import asyncio
+import contextlib
 import errno
 import json
 import os
@@ -11,6 +12,7 @@ import pytest
 from credstore.driver import CREATE, OVERWRITE, Precondition
 from credstore.drivers.local.atomic import Temporary, opened
 from credstore.drivers.local.attributes import Record, foreign
+from credstore.drivers.local.belonging import Mark
 from credstore.drivers.local.flushing import Syncer
 from credstore.drivers.local.locks import KeyLocks
 from credstore.errors import (
@@ -291,3 +293,29 @@ def test_without_hard_links_a_name_that_is_taken_is_not_taken_again(tmp_path, mo
         file.link(directory, "free")
         file.discard()
     assert {path.name for path in tmp_path.iterdir()} == {"taken", "free"}
+
+
+def test_a_mark_is_written_over_and_its_file_never_cut(tmp_path, monkeypatch):
+    """Cutting it would wait for the flushes of others; what a shorter mark leaves of a longer one is none."""
+    cut = []
+    monkeypatch.setattr(os, "ftruncate", lambda *call: cut.append(call))
+    found = []
+    locks = KeyLocks(os.open(tmp_path, os.O_RDONLY), found.append)
+    long, short = Mark("k", removed="f" * 500), Mark("k", write_id="1")
+    for mark in (long, short):
+        with locks.hold("k", None) as hold:
+            hold.mark(mark)
+            assert read(tmp_path) == mark
+        assert read(tmp_path) is None
+    assert found == cut == []
+    with contextlib.suppress(ZeroDivisionError), locks.hold("k", None) as hold:
+        hold.mark(short)
+        raise ZeroDivisionError
+    with locks.hold("k", None):
+        assert found == [short]
+    assert len(cut) == 1
+
+
+def read(directory):
+    (lock,) = directory.iterdir()
+    return Mark.decode(lock.read_bytes())
