@@ -347,7 +347,7 @@ def unchecked(kind: Callable[P, R]) -> Callable[P, R]:
     """
     made = cast("type[R]", kind)
     construct = cast("Callable[..., None]", cast("Any", made).__init__.__wrapped__)
-    new = object.__new__
+    new = made.__new__
 
     def make(*args: P.args, **kwargs: P.kwargs) -> R:
         value = new(made)

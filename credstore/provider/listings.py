@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import chain
 from operator import attrgetter
 
+from credstore.arguments import unchecked
 from credstore.driver.values import ObjectInfo
 from credstore.errors import StorageError, StorageUnavailableError
 from credstore.model import CommonPrefix, Listing, StorageItem, StorageStats
@@ -23,6 +24,9 @@ from credstore.provider.validation import (
     check_prefix,
     check_start_after,
 )
+
+_listing = unchecked(Listing)
+"""Its items and prefixes are made here, and need no second look at each."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +106,7 @@ async def list_names(session: Session, asked: Asked) -> Listing:
     if not session.capabilities.ordered:
         items.sort(key=attrgetter("key"))
         prefixes.sort()
-    return Listing(items, prefixes=prefixes, degraded=degraded, refused=_explained(session, scan.refused))
+    return _listing(items, prefixes=prefixes, degraded=degraded, refused=_explained(session, scan.refused))
 
 
 async def _list_in_ranges(session: Session, asked: Asked) -> Listing:
@@ -112,7 +116,7 @@ async def _list_in_ranges(session: Session, asked: Asked) -> Listing:
     ranges = Ranges(session, asked.prefix, taken, start_after=asked.start_after)
     items = list(chain.from_iterable(await ranges.run(asked.parallel)))
     degraded = any(each.degraded for each in items)
-    return Listing(items, degraded=degraded, refused=_explained(session, ranges.refused))
+    return _listing(items, degraded=degraded, refused=_explained(session, ranges.refused))
 
 
 def _explained(session: Session, refused: Mapping[str, StorageError]) -> dict[str, Exception]:

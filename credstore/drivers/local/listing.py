@@ -26,6 +26,7 @@ from credstore.drivers.local.names import (
     directory,
     parse,
     primary,
+    reserved,
 )
 from credstore.drivers.local.root import Root
 from credstore.drivers.local.snapshots import Spool, ordered
@@ -209,8 +210,7 @@ class Walk:
         return True
 
     def _wanted(self, fd: int, base: str, names: list[str]) -> list[str]:
-        spelled = [name for name in names if name.startswith(RESERVED)]
-        if spelled:
+        if spelled := reserved(names):
             names.extend(self._spelled(fd, spelled, ""))
         return self._asked.below(base, names)
 

@@ -12,6 +12,7 @@ import os
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from itertools import islice
+from math import isqrt
 
 MOST_HELD = 16 * 1024 * 1024
 """Bytes of packed names that one listing keeps in memory; more are in a file without a name."""
@@ -128,7 +129,7 @@ def ordered(
         directory: Where they are.
         select: Returns those of some names that are wanted, as they are to be sorted.
         spool: Keeps those that are still to come.
-        first: How many are wanted soon; no more than these are sorted before.
+        first: How many are wanted soon; the others are sorted when they are.
     """
     if os.fstat(directory).st_size < LARGE:
         return _sorted(select(os.listdir(directory)), spool, first)
@@ -141,7 +142,7 @@ def ordered(
 
 def _sorted(names: list[str], spool: Spool, first: int) -> Generator[str, None, None]:
     if len(names) > 8 * first:
-        soon = heapq.nsmallest(first, names)
+        soon = _least(names, first)
         rest = spool.pack(names)
         try:
             yield from soon
@@ -157,6 +158,16 @@ def _sorted(names: list[str], spool: Spool, first: int) -> Generator[str, None, 
         yield from packed.names()
     finally:
         packed.release()
+
+
+def _least(names: list[str], first: int) -> list[str]:
+    """The least `first` of at least as many names, ascending.
+
+    A heap of the least would change at each name where they come in descending order, as from some disks. So
+    the names are compared with one of a sample, which is as large as what is then sorted.
+    """
+    most = sorted(names[:: isqrt(len(names) // first)])[first - 1]
+    return sorted([name for name in names if name <= most])[:first]
 
 
 def _merged(runs: list[Packed]) -> Generator[str, None, None]:

@@ -50,12 +50,13 @@ class _Results:
 class _Job(Generic[T]):
     """A call in a thread."""
 
-    __slots__ = ("_error", "_result", "_work", "future", "results")
+    __slots__ = ("_ended", "_error", "_result", "_work", "future", "results")
 
     def __init__(self, work: Callable[[], T], results: _Results) -> None:
         self._work = work
         self._result: T | None = None
         self._error: BaseException | None = None
+        self._ended = False
         self.results = results
         self.future: asyncio.Future[T] = results.loop.create_future()
 
@@ -70,10 +71,24 @@ class _Job(Generic[T]):
 
     def end(self) -> None:
         """Tell who waits for it, on the loop."""
+        self._ended = True
+        if self.future.cancelled():
+            return
         if self._error is None:
             self.future.set_result(cast("T", self._result))
         else:
             self.future.set_exception(self._error)
+
+    def outlasting(self) -> asyncio.Future[T]:
+        """What the thread is waited for by when `future` was cancelled with its task, on the loop.
+
+        A shield around the future would do the same, at the cost of another turn of the loop for each job.
+        """
+        if self.future.cancelled():
+            self.future = self.results.loop.create_future()
+            if self._ended:
+                self.end()
+        return self.future
 
 
 class Workers:
@@ -97,11 +112,12 @@ class Workers:
         """Call `work` in a thread; a result that no caller will get is closed if it can be."""
         job = self._begin(lambda: work(*args, **kwargs))
         try:
-            return await asyncio.shield(job.future)
+            return await job.future
         except asyncio.CancelledError:
             if not self._withdraw(job):
-                await until_done([job.future])
-                _drop(job.future)
+                future = job.outlasting()
+                await until_done([future])
+                _drop(future)
             raise
 
     async def finish(self, work: Callable[[], object]) -> None:

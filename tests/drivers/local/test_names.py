@@ -4,7 +4,8 @@ import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
-from credstore.drivers.local.names import CONTROL, MAX_NAME, aside, parse, primary
+from credstore.drivers.local import names
+from credstore.drivers.local.names import CONTROL, MAX_NAME, RESERVED, aside, parse, primary, reserved
 
 from .support import spelled
 
@@ -169,3 +170,23 @@ def test_a_plain_name_below_a_name_that_goes_on_is_of_no_key():
     assert parse(begun).continued
     assert parse("plain") is not None
     assert parse("plain", parse(begun).text) is None
+
+
+entries = st.text(st.characters(exclude_characters="/\0"), min_size=1, max_size=4)
+
+
+@given(
+    st.lists(
+        st.one_of(
+            entries,
+            st.tuples(entries, st.just(RESERVED), entries).map("".join),
+            entries.map(RESERVED.__add__),
+        )
+    )
+)
+def test_reserved_names_are_found_wherever_they_are_among_others(found):
+    """Names that only contain the word are none; those of a disk may not be UTF-8."""
+    with pytest.MonkeyPatch.context() as patch:
+        for size in (names._RUN, 1, 2):
+            patch.setattr(names, "_RUN", size)
+            assert reserved(found) == [name for name in found if name.startswith(RESERVED)]

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from credstore.drivers.local import listing, scans, snapshots
+from credstore.drivers.local import names as spelling
 from credstore.drivers.local.listing import Asked
 from credstore.drivers.local.scans import Scans
 from credstore.drivers.local.snapshots import Spool
@@ -80,6 +81,7 @@ def test_pages_are_the_sorted_keys(tmp_path_factory, keys, asked, limit, small):
             patch.setattr(snapshots, "_RUN", 2)
             patch.setattr(snapshots, "_PIECE", 1500)
             patch.setattr(snapshots, "RUN", 3)
+            patch.setattr(spelling, "_RUN", 2)
             patch.setattr(listing, "_MORE", 0)
             patch.setattr(listing, "_OPEN", 1)
             patch.setattr(listing, "Spool", lambda: Spool(40))
@@ -251,6 +253,12 @@ def test_a_directory_that_is_gone_at_the_next_page_ends_there(tmp_path):
         return [entry.key for entry in page.entries]
 
     assert asyncio.run(main()) == ["e"]
+
+
+@given(st.lists(st.text(max_size=3), min_size=1, max_size=60), st.data())
+def test_the_least_of_many_names(found, data):
+    first = data.draw(st.integers(1, len(found)))
+    assert snapshots._least(found, first) == sorted(found)[:first]
 
 
 def test_where_no_file_can_be_made_the_names_stay_in_memory(monkeypatch):
