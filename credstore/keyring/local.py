@@ -174,6 +174,10 @@ class LocalKey(_Held):
             ) from None
         return made
 
+    def unwrap_here(self, wrapped: bytes) -> bytes:
+        """The same as `unwrap`, without waiting."""
+        return self.__wrapper.unwrap(wrapped)
+
     async def _wrapper(self) -> KeyWrap:
         return self.__wrapper
 

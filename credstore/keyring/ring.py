@@ -21,6 +21,7 @@ from credstore.arguments import typed_class
 from credstore.concurrency import Joint
 from credstore.encryption import DATA_KEY, DataKey
 from credstore.errors import StorageConfigurationError
+from credstore.keyring.local import LocalKey
 from credstore.keyring.wrapping import WrappingKey, checked_id
 from credstore.pipeline.header import undecryptable
 
@@ -146,16 +147,30 @@ class KeyRing:
             StorageDecryptionError: The ring has no such key, or it is another.
             StorageError: The key service did not respond; see `retryable`.
         """
-        wrapping = self.keys.get(key_id)
-        if wrapping is None:
-            raise undecryptable()
+        found = self.unwrap_here(key_id, wrapped)
+        if found is not None:
+            return found
+        wrapping = self.keys[key_id]
         limits = self._cache or (KeyCache() if wrapping.remote else None)
-        place = (suite, store_id, key_id, salt, wrapped)
         if limits is None:
             return _data_key(await wrapping.unwrap(wrapped, store_id), key_id, wrapped)
+        place = (suite, store_id, key_id, salt, wrapped)
         while (found := self._recall(place)) is None:  # Many readers of one object ask for its key once.
             await self._asking.result(place, partial(self._learn, wrapping, place, limits))
         return found
+
+    def unwrap_here(self, key_id: str, wrapped: bytes) -> DataKey | None:
+        """The same without waiting, for a `LocalKey` whose data keys are not remembered; else None.
+
+        Raises:
+            StorageDecryptionError: As `unwrap`.
+        """
+        wrapping = self.keys.get(key_id)
+        if wrapping is None:
+            raise undecryptable()
+        if self._cache is not None or type(wrapping) is not LocalKey:  # A subclass may unwrap otherwise.
+            return None
+        return _data_key(wrapping.unwrap_here(wrapped), key_id, wrapped)
 
     async def _learn(self, wrapping: WrappingKey, place: _Place, limits: KeyCache) -> DataKey:
         """Unwrap a data key, and remember it."""
