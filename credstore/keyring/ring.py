@@ -97,6 +97,9 @@ class KeyRing:
                 raise StorageConfigurationError(f"two keys of the ring have the id {key.key_id!r}")
             keys[key.key_id] = key
         self.keys: Mapping[str, WrappingKey] = MappingProxyType(keys)
+        here = {} if cache else {name: key for name, key in keys.items() if isinstance(key, LocalKey)}
+        # A subclass may do otherwise.
+        self._here = {name: key for name, key in here.items() if type(key) is LocalKey}
         self._current = current
         self._cache = cache
         self._random = random
@@ -121,6 +124,14 @@ class KeyRing:
         """
         plain, wrapped = await self._current.generate(self._random, store_id)
         return DataKey(plain, key_id=self.current_id, wrapped=wrapped)
+
+    def generate_here(self) -> DataKey | None:
+        """The same without waiting, for a `LocalKey` where no `cache` was given; else None."""
+        current = self._here.get(self._current.key_id)
+        if current is None:
+            return None
+        plain, wrapped = current.generate_here(self._random)
+        return DataKey(plain, key_id=current.key_id, wrapped=wrapped)
 
     async def wrap(self, key: DataKey, *, store_id: str) -> DataKey:
         """The same data key, wrapped with the current key; the object itself need not change.
@@ -160,15 +171,15 @@ class KeyRing:
         return found
 
     def unwrap_here(self, key_id: str, wrapped: bytes) -> DataKey | None:
-        """The same without waiting, for a `LocalKey` whose data keys are not remembered; else None.
+        """The same without waiting, for a `LocalKey` where no `cache` was given; else None.
 
         Raises:
             StorageDecryptionError: As `unwrap`.
         """
-        wrapping = self.keys.get(key_id)
+        wrapping = self._here.get(key_id)
         if wrapping is None:
-            raise undecryptable()
-        if self._cache is not None or type(wrapping) is not LocalKey:  # A subclass may unwrap otherwise.
+            if key_id not in self.keys:
+                raise undecryptable()
             return None
         return _data_key(wrapping.unwrap_here(wrapped), key_id, wrapped)
 

@@ -15,6 +15,7 @@ Encryption and its Nonce-Reuse Misuse-Resistance", 2015.
 from __future__ import annotations
 
 import hmac
+import struct
 from collections.abc import Iterator
 from functools import cache
 from io import BytesIO
@@ -46,8 +47,8 @@ if TYPE_CHECKING:
 Data = bytes | bytearray | memoryview
 
 _INFO = b"credstore envelope" + bytes((VERSION, SUITE))
-_DERIVED = 96
-"""Bytes: chunk key 32, commitment 32, slot key 24, mask of the plain size 8; three blocks of SHA-256."""
+_DERIVED = struct.Struct(">32s32s24sQ")
+"""Chunk key, commitment, slot key, mask of the plain size: 96 bytes, three blocks of SHA-256."""
 
 
 class _Cryptography(NamedTuple):
@@ -75,10 +76,11 @@ def _cryptography() -> _Cryptography:
 def _derived(key: DataKey, salt: bytes, slot: bytes) -> tuple[AESGCM, bytes, bytes, int]:
     """What follows from a data key and a salt: cipher, commitment, the tag of a slot, the size mask."""
     aead, kdf, mac, sha256, _ = _cryptography()
-    derived = kdf(sha256, _DERIVED, salt, _INFO).derive(key.reveal())
-    tag = mac(derived[64:88], sha256)
+    derived = kdf(sha256, _DERIVED.size, salt, _INFO).derive(key.reveal())
+    chunk_key, commitment, slot_key, mask = _DERIVED.unpack(derived)
+    tag = mac(slot_key, sha256)
     tag.update(slot)
-    return aead(derived[:32]), derived[32:64], tag.finalize()[:SLOT_TAG], int.from_bytes(derived[88:], "big")
+    return aead(chunk_key), commitment, tag.finalize()[:SLOT_TAG], mask
 
 
 class _Chunks:
@@ -107,6 +109,23 @@ class _Chunks:
         self.rest = bytearray(view[last:])
 
 
+def _begun(
+    key: DataKey, binding: Binding, salt: bytes, chunk_size: int, plain_size: int | None
+) -> tuple[AESGCM, bytes, bytes]:
+    """An object's cipher, header and associated data."""
+    slot = make_slot(key)
+    cipher, commitment, tag, mask = _derived(key, salt, slot)
+    core = make_core(
+        binding,
+        chunk_size=chunk_size,
+        size_known=plain_size is not None,
+        salt=salt,
+        commitment=commitment,
+        masked_size=(mask ^ (plain_size or 0)).to_bytes(8, "big"),
+    )
+    return cipher, core + slot + tag, binding.associated_data(core)
+
+
 class Sealer:
     """Plain bytes in, an encrypted object out.
 
@@ -133,19 +152,7 @@ class Sealer:
             StorageInvalidRequestError: An argument does not fit the format.
             StorageConfigurationError: The package cryptography is missing.
         """
-        slot = make_slot(key)
-        self._cipher, commitment, tag, mask = _derived(key, salt, slot)
-        masked = (mask ^ (plain_size or 0)).to_bytes(8, "big")
-        core = make_core(
-            binding,
-            chunk_size=chunk_size,
-            size_known=plain_size is not None,
-            salt=salt,
-            commitment=commitment,
-            masked_size=masked,
-        )
-        self.header = core + slot + tag
-        self._data = binding.associated_data(core)
+        self._cipher, self.header, self._data = _begun(key, binding, salt, chunk_size, plain_size)
         self._chunk_size = chunk_size
         self._chunks = _Chunks(chunk_size)
         self._exact = plain_size if binding.codec is None else None
@@ -325,6 +332,21 @@ class Opener:
         plain = plain[: self._left]
         self._left -= len(plain)
         return plain
+
+
+def seal_at_once(
+    data: Data, key: DataKey, binding: Binding, *, salt: bytes, chunk_size: int, plain_size: int | None
+) -> bytes:
+    """The whole object for `data`; by a `Sealer`, which has the same arguments, if it has several chunks.
+
+    Raises:
+        StorageInvalidRequestError: As from a `Sealer`.
+        StorageConfigurationError: The package cryptography is missing.
+    """
+    if len(data) > chunk_size or (binding.codec is None and plain_size not in {None, len(data)}):
+        return Sealer(key, binding, salt=salt, chunk_size=chunk_size, plain_size=plain_size).seal(data)
+    cipher, header, bound_to = _begun(key, binding, salt, chunk_size, plain_size)
+    return header + cipher.encrypt(_ONLY, data, bound_to)
 
 
 def open_at_once(

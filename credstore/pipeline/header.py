@@ -170,13 +170,20 @@ def make_slot(key: DataKey) -> bytes:
     Raises:
         StorageInvalidRequestError: The key ring returned something that does not fit.
     """
-    if not is_key_id(key.key_id) or not 0 < len(key.wrapped) <= MAX_WRAPPED:
+    wrapped = key.wrapped
+    named = _named(key.key_id)
+    if named is None or not 0 < len(wrapped) <= MAX_WRAPPED:
         raise StorageInvalidRequestError(
             f"a key id has 1 to {MAX_KEY_ID} printable ASCII characters without blanks, "
             f"a wrapped key 1 to {MAX_WRAPPED} bytes"
         )
-    name = key.key_id.encode()
-    return b"".join((bytes((len(name),)), name, len(key.wrapped).to_bytes(2, "big"), key.wrapped))
+    return named + len(wrapped).to_bytes(2, "big") + wrapped
+
+
+@lru_cache(64)
+def _named(key_id: str) -> bytes | None:
+    """The id of a wrapping key after its length, the same for many objects; None for what is none."""
+    return bytes((len(key_id),)) + key_id.encode() if is_key_id(key_id) else None
 
 
 def is_key_id(text: str) -> bool:

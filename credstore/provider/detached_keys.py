@@ -76,7 +76,10 @@ class DetachedKeys:
         Raises:
             StorageError: The ring or the store failed.
         """
-        found = await self._bounded(self._ring.generate(store_id=store_id))
+        ring = self._ring
+        found = ring.generate_here() if type(ring) is KeyRing else None  # A subclass may do otherwise.
+        if found is None:
+            found = await self._bounded(ring.generate(store_id=store_id))
         if not self._detach:
             return found
         name = token_hex(_NAME_SIZE // 2)
@@ -114,8 +117,7 @@ class DetachedKeys:
                 raise undecryptable() from None
             key_id, wrapped = parse_wrapped(text.decode("ascii", "replace"))
         ring = self._ring
-        # A subclass may do otherwise; what does not wait needs no bound.
-        found = ring.unwrap_here(key_id, wrapped) if type(ring) is KeyRing else None
+        found = ring.unwrap_here(key_id, wrapped) if type(ring) is KeyRing else None  # As above.
         if found is not None:
             return found
         return await self._bounded(ring.unwrap(key_id, wrapped, store_id=store_id, suite=suite, salt=salt))

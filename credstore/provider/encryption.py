@@ -26,7 +26,7 @@ from credstore.errors import (
 )
 from credstore.hashing import sha256
 from credstore.model import NOTHING, Codec
-from credstore.pipeline.envelope import Opener, Sealer, check_key, open_at_once
+from credstore.pipeline.envelope import Opener, Sealer, check_key, open_at_once, seal_at_once
 from credstore.pipeline.header import (
     MAGIC,
     MAX_HEADER,
@@ -81,6 +81,9 @@ async def sealed_body(
     Raises:
         StorageError: The key ring could not give a key.
     """
+    if body.data is not None:
+        sealed = await sealed_bytes(policy, body.data, place, codec, plain_size)
+        return BytesBody(sealed), await sha256(sealed)
     key, write_id = place
     data_key = await policy.keyring.generate(store_id=policy.store_id)
     binding = Binding(policy.store_id, key, write_id, codec)
@@ -89,17 +92,31 @@ async def sealed_body(
     def sealer() -> Sealer:
         return Sealer(data_key, binding, salt=salt, chunk_size=policy.chunk_size, plain_size=plain_size)
 
-    if body.data is not None:
-        whole = sealer()
-        inline = len(body.data) <= INLINE
-        sealed = whole.seal(body.data) if inline else await asyncio.to_thread(whole.seal, body.data)
-        return BytesBody(sealed), await sha256(sealed)
     length = None
     if body.length is not None:
         size = header_size(data_key)
         length = sealed_size(body.length, chunk_size=policy.chunk_size, header_size=size)
     streamed = EncodedBody(body, lambda: _Envelope(sealer()), length)
     return streamed, await digest_of(streamed) if streamed.replayable and length is not None else None
+
+
+async def sealed_bytes(
+    policy: ClientSide, data: bytes, place: tuple[str, str], codec: Codec | None, plain_size: int | None
+) -> bytes:
+    """The same for bytes: all that is stored.
+
+    Raises:
+        StorageError: The key ring could not give a key.
+    """
+    key, write_id = place
+    data_key = await policy.keyring.generate(store_id=policy.store_id)
+    binding = Binding(policy.store_id, key, write_id, codec)
+    salt, size = token_bytes(SALT), policy.chunk_size
+    if len(data) <= INLINE:
+        return seal_at_once(data, data_key, binding, salt=salt, chunk_size=size, plain_size=plain_size)
+    return await asyncio.to_thread(
+        seal_at_once, data, data_key, binding, salt=salt, chunk_size=size, plain_size=plain_size
+    )
 
 
 def is_meant(policy: ClientSide | None, found: Recipe) -> bool:

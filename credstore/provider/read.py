@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from credstore.driver.reader import ObjectReader
@@ -176,7 +176,7 @@ class Reading:
         found = recipe_of(info)
         return found, self.policy if is_meant(self.policy, found) else None
 
-    async def whole(self, reader: StoredReader, max_size: int) -> tuple[bytes, Codec | None]:
+    def whole(self, reader: StoredReader, max_size: int) -> Awaitable[tuple[bytes, Codec | None]]:
         """All plain bytes of an object, and what they were compressed with; closes the reader.
 
         Args:
@@ -190,9 +190,13 @@ class Reading:
             StorageCodecError: It does not decode.
         """
         policy = self.policy
+        if policy is not None and policy.required and self.decode:  # Metadata decides nothing here.
+            return self._opened(policy, reader, max_size)
+        return self._as_marked(reader, max_size)
+
+    async def _as_marked(self, reader: StoredReader, max_size: int) -> tuple[bytes, Codec | None]:
+        """See `whole`; for an object whose metadata says what it is."""
         try:
-            if policy is not None and policy.required and self.decode:  # Metadata decides nothing here.
-                return await self._opened(policy, reader, max_size)
             found, policy = self.recipe(reader.info)
             if policy is not None:
                 return await self._opened(policy, reader, max_size)

@@ -194,7 +194,20 @@ def test_a_key_of_this_machine_unwraps_without_waiting():
     assert {str(error) for error in refused} == {str(header.undecryptable())}
 
 
+def test_a_key_of_this_machine_makes_data_keys_without_waiting():
+    ring = KeyRing(NEW, older=[OLD], random=lambda size: b"r" * size)
+    made = ring.generate_here()
+    again = run(ring.generate(store_id="store"))
+    assert (made.key_id, made.reveal(), made.wrapped) == ("new", b"r" * 32, again.wrapped)
+    assert ask(ring, made) == made.reveal()
+    assert KeyRing(NEW).generate_here().reveal() != KeyRing(NEW).generate_here().reveal()
+
+
 class Reversed(LocalKey):
+    async def generate(self, random, store_id):
+        plain, wrapped = await super().generate(random, store_id)
+        return plain[::-1], wrapped
+
     async def unwrap(self, wrapped, store_id):
         return (await super().unwrap(wrapped, store_id))[::-1]
 
@@ -209,6 +222,9 @@ def test_whatever_may_wait_or_unwraps_otherwise_is_asked():
         KeyRing(CallableKey("new", reverse, reverse, remote=True)),
     ):
         assert ring.unwrap_here("new", made.wrapped) is None
+        assert ring.generate_here() is None
+        with pytest.raises(StorageDecryptionError):
+            ring.unwrap_here("other", made.wrapped)
     assert ask(KeyRing(own), made) == made.reveal()[::-1]
 
 

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from credstore.encryption import DataKey
 from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
 from credstore.pipeline import envelope, header
-from credstore.pipeline.envelope import Opener, Sealer, check_key, open_at_once
+from credstore.pipeline.envelope import Opener, Sealer, check_key, open_at_once, seal_at_once
 from credstore.pipeline.header import Binding, parse_header, parse_wrapped, span_of, wrapped_text
 from tests.pipeline.mutants import changed
 
@@ -86,6 +86,23 @@ def test_every_size_around_a_chunk_comes_back(size):
         assert opened(stored, step=step) == payload(size)
     assert found.chunk_size == CHUNK
     assert Opener(found, KEY, PLACE).plain_size == size
+
+
+@pytest.mark.parametrize("codec", [None, "gzip"])
+@pytest.mark.parametrize("plain_size", [None, 0, 5])
+def test_what_is_sealed_at_once_is_what_a_sealer_makes(codec, plain_size):
+    binding = PLACE._replace(codec=codec, dictionary=None if codec is None else "0" * 64)
+    for size in SIZES:
+        announced = size if plain_size and codec is None else plain_size
+        options = {"salt": SALT, "chunk_size": CHUNK, "plain_size": announced}
+        if codec is None and announced not in {None, size}:
+            with pytest.raises(StorageInvalidRequestError, match="announced"):
+                seal_at_once(payload(size), KEY, binding, **options)
+            continue
+        sealer = Sealer(KEY, binding, **options)
+        stored = sealer.header + sealer.feed(payload(size)) + sealer.finish()
+        assert seal_at_once(payload(size), KEY, binding, **options) == stored
+        assert seal(payload(size), KEY, binding, **options) == stored
 
 
 @given(
@@ -183,6 +200,10 @@ def test_the_independent_scripts_objects(vector):
         salt=bytes.fromhex(vector["salt"]), chunk_size=2 ** vector["exponent"], plain_size=vector["plain_size"],
     )  # fmt: skip
     assert made == stored
+    assert made == seal_at_once(
+        plain, key, binding,
+        salt=bytes.fromhex(vector["salt"]), chunk_size=2 ** vector["exponent"], plain_size=vector["plain_size"],
+    )  # fmt: skip
     found = parse_header(stored)
     assert (found.key_id, found.write_id, found.codec) == (vector["key_id"], vector["write_id"], codec)
     assert Opener(found, key, binding).plain_size == vector["plain_size"]
@@ -518,6 +539,9 @@ def _blocks(data):
 def test_what_the_format_does_not_have_is_refused(options):
     with pytest.raises(StorageInvalidRequestError):
         sealed(5, **options)
+    given = {"binding": PLACE, "salt": SALT, "chunk_size": CHUNK, "plain_size": 5, **options}
+    with pytest.raises(StorageInvalidRequestError):
+        seal_at_once(payload(5), KEY, **given)
 
 
 @pytest.mark.parametrize("announced", [0, 4, 6])

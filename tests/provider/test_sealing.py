@@ -100,9 +100,13 @@ def test_the_objects_own_key_beside_it_opens_it_when_the_one_inside_is_forgotten
 
 
 def test_a_ring_of_the_users_own_is_asked_for_each_object():
-    asked = []
+    asked, made = [], []
 
     class Noting(KeyRing):
+        async def generate(self, **more):
+            made.append(await super().generate(**more))
+            return made[-1]
+
         async def unwrap(self, key_id, wrapped, **more):
             asked.append(key_id)
             return await super().unwrap(key_id, wrapped, **more)
@@ -113,6 +117,7 @@ def test_a_ring_of_the_users_own_is_asked_for_each_object():
             assert await reads(store, "a") == (DATA, DATA, DATA[5:9])
 
     asyncio.run(main())
+    assert len(made) == 1
     assert asked == [NEW.key_id] * 3
 
 
@@ -140,3 +145,13 @@ def test_no_more_is_returned_than_asked_for(compress):
         assert caught.value.code == "TOO_LARGE"
 
     run(test)
+
+
+def test_a_key_may_be_named_like_what_is_kept_beside_objects():
+    async def main():
+        ring = KeyRing(LocalKey(bytes(32), key_id="0" * 32))
+        async with over(Spy(), encryption=ClientSide(ring, store_id="s")) as store:
+            await store.store("a", DATA)
+            assert await reads(store, "a") == (DATA, DATA, DATA[5:9])
+
+    asyncio.run(main())
