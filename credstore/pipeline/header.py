@@ -182,7 +182,7 @@ def make_slot(key: DataKey) -> bytes:
 
 @lru_cache(64)
 def _named(key_id: str) -> bytes | None:
-    """The id of a wrapping key after its length, the same for many objects; None for what is none."""
+    """The id of a wrapping key after its length, the same for many objects; None if it is not one."""
     return bytes((len(key_id),)) + key_id.encode() if is_key_id(key_id) else None
 
 
@@ -253,7 +253,7 @@ def _parse(head: bytes, suites: Collection[int]) -> Header | None:
 
 @lru_cache(64)
 def _key_id(raw: bytes) -> str | None:
-    """The id of a wrapping key, which many objects have in common; None for what is none."""
+    """The id of a wrapping key, which many objects have in common; None if it is not one."""
     text = raw.decode("latin-1")
     return text if is_key_id(text) else None
 

@@ -150,7 +150,7 @@ def shared_of(options: StoreOptions) -> tuple[object, ...] | None:
 
 
 def _plan_of(options: StoreOptions, session: Session, *, sealed: bool = False) -> Plan | None:
-    """What is kept for these options, made where it is missing; None where the write is of another kind."""
+    """What is kept for these options, made where it is missing; None where no plan fits the write."""
     shared = shared_of(options)
     if shared is None:
         return None
