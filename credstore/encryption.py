@@ -235,6 +235,9 @@ def is_store_id(name: object) -> bool:
 ServerEncryption: TypeAlias = "Literal['AES256'] | KmsKey | CustomerKey"
 
 
+_ENCRYPTIONS = (ClientSide, bool, KmsKey, CustomerKey)
+
+
 class WrongKind:
     """Stands for an `encryption` that is not one, such as a passphrase: only its type is kept."""
 
@@ -252,7 +255,7 @@ def known_encryption(asked: E) -> E:
         asked: What a call was given, whatever it is.
     """
     kind: object = asked
-    if kind is None or isinstance(kind, bool | KmsKey | CustomerKey | ClientSide) or kind == "AES256":
+    if kind is None or isinstance(kind, _ENCRYPTIONS) or kind == "AES256":
         return asked
     return cast("E", WrongKind(type(kind).__name__))
 

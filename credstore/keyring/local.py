@@ -174,6 +174,15 @@ class LocalKey(_Held):
             ) from None
         return made
 
+    def generate_here(self, random: Callable[[int], bytes]) -> tuple[bytes, bytes]:
+        """The same as `generate`, without waiting."""
+        plain = random(DATA_KEY)
+        return plain, self.__wrapper.wrap(plain)
+
+    def unwrap_here(self, wrapped: bytes) -> bytes:
+        """The same as `unwrap`, without waiting."""
+        return self.__wrapper.unwrap(wrapped)
+
     async def _wrapper(self) -> KeyWrap:
         return self.__wrapper
 

@@ -21,6 +21,7 @@ from credstore.arguments import typed_class
 from credstore.concurrency import Joint
 from credstore.encryption import DATA_KEY, DataKey
 from credstore.errors import StorageConfigurationError
+from credstore.keyring.local import LocalKey
 from credstore.keyring.wrapping import WrappingKey, checked_id
 from credstore.pipeline.header import undecryptable
 
@@ -96,6 +97,9 @@ class KeyRing:
                 raise StorageConfigurationError(f"two keys of the ring have the id {key.key_id!r}")
             keys[key.key_id] = key
         self.keys: Mapping[str, WrappingKey] = MappingProxyType(keys)
+        here = {} if cache else {name: key for name, key in keys.items() if isinstance(key, LocalKey)}
+        # A subclass may do otherwise.
+        self._here = {name: key for name, key in here.items() if type(key) is LocalKey}
         self._current = current
         self._cache = cache
         self._random = random
@@ -120,6 +124,14 @@ class KeyRing:
         """
         plain, wrapped = await self._current.generate(self._random, store_id)
         return DataKey(plain, key_id=self.current_id, wrapped=wrapped)
+
+    def generate_here(self) -> DataKey | None:
+        """The same without waiting, for a `LocalKey` where no `cache` was given; else None."""
+        current = self._here.get(self._current.key_id)
+        if current is None:
+            return None
+        plain, wrapped = current.generate_here(self._random)
+        return DataKey(plain, key_id=current.key_id, wrapped=wrapped)
 
     async def wrap(self, key: DataKey, *, store_id: str) -> DataKey:
         """The same data key, wrapped with the current key; the object itself need not change.
@@ -146,16 +158,30 @@ class KeyRing:
             StorageDecryptionError: The ring has no such key, or it is another.
             StorageError: The key service did not respond; see `retryable`.
         """
-        wrapping = self.keys.get(key_id)
-        if wrapping is None:
-            raise undecryptable()
+        found = self.unwrap_here(key_id, wrapped)
+        if found is not None:
+            return found
+        wrapping = self.keys[key_id]
         limits = self._cache or (KeyCache() if wrapping.remote else None)
-        place = (suite, store_id, key_id, salt, wrapped)
         if limits is None:
             return _data_key(await wrapping.unwrap(wrapped, store_id), key_id, wrapped)
+        place = (suite, store_id, key_id, salt, wrapped)
         while (found := self._recall(place)) is None:  # Many readers of one object ask for its key once.
             await self._asking.result(place, partial(self._learn, wrapping, place, limits))
         return found
+
+    def unwrap_here(self, key_id: str, wrapped: bytes) -> DataKey | None:
+        """The same without waiting, for a `LocalKey` where no `cache` was given; else None.
+
+        Raises:
+            StorageDecryptionError: As `unwrap`.
+        """
+        wrapping = self._here.get(key_id)
+        if wrapping is None:
+            if key_id not in self.keys:
+                raise undecryptable()
+            return None
+        return _data_key(wrapping.unwrap_here(wrapped), key_id, wrapped)
 
     async def _learn(self, wrapping: WrappingKey, place: _Place, limits: KeyCache) -> DataKey:
         """Unwrap a data key, and remember it."""

@@ -15,10 +15,11 @@ Encryption and its Nonce-Reuse Misuse-Resistance", 2015.
 from __future__ import annotations
 
 import hmac
-from collections.abc import Callable, Iterator
+import struct
+from collections.abc import Iterator
 from functools import cache
 from io import BytesIO
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, NamedTuple
 
 from credstore.encryption import DataKey
 from credstore.errors import ErrorCode, StorageDecryptionError, StorageInvalidRequestError
@@ -31,6 +32,7 @@ from credstore.pipeline.header import (
     Binding,
     Header,
     Span,
+    bound,
     make_core,
     make_slot,
     undecryptable,
@@ -38,41 +40,47 @@ from credstore.pipeline.header import (
 
 if TYPE_CHECKING:
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+    from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.hmac import HMAC
+    from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
 Data = bytes | bytearray | memoryview
 
 _INFO = b"credstore envelope" + bytes((VERSION, SUITE))
-_DERIVED = 96
-"""Bytes: chunk key 32, commitment 32, slot key 24, mask of the plain size 8; three blocks of SHA-256."""
+_DERIVED = struct.Struct(">32s32s24sQ")
+"""Chunk key, commitment, slot key, mask of the plain size: 96 bytes, three blocks of SHA-256."""
+
+
+class _Cryptography(NamedTuple):
+    """What is used of the package; imported when first used."""
+
+    aead: type[AESGCM]
+    kdf: type[HKDF]
+    mac: type[HMAC]
+    sha256: SHA256
+    invalid: type[Exception]
+    """Raised for a wrong tag."""
 
 
 @cache
-def _cryptography() -> tuple[type[AESGCM], Callable[[bytes, bytes], bytes], type[Exception]]:
-    """AES-GCM, the key derivation and what a wrong tag raises; imported when first used."""
+def _cryptography() -> _Cryptography:
     from cryptography.exceptions import InvalidTag
     from cryptography.hazmat.primitives.ciphers.aead import AESGCM
     from cryptography.hazmat.primitives.hashes import SHA256
+    from cryptography.hazmat.primitives.hmac import HMAC
     from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 
-    algorithm = SHA256()
-    return AESGCM, lambda key, salt: HKDF(algorithm, _DERIVED, salt, _INFO).derive(key), InvalidTag
+    return _Cryptography(AESGCM, HKDF, HMAC, SHA256(), InvalidTag)
 
 
-class _Derived:
-    """What is derived from a data key and a salt; never shown."""
-
-    __slots__ = ("__slot_key", "cipher", "commitment", "size_mask")
-
-    def __init__(self, key: DataKey, salt: bytes) -> None:
-        aead, derive, _ = _cryptography()
-        derived = derive(key.reveal(), salt)
-        self.cipher = aead(derived[:32])
-        self.commitment = derived[32:64]
-        self.__slot_key = derived[64:88]
-        self.size_mask = int.from_bytes(derived[88:], "big")
-
-    def slot_tag(self, slot: bytes) -> bytes:
-        return hmac.digest(self.__slot_key, slot, "sha256")[:SLOT_TAG]
+def _derived(key: DataKey, salt: bytes, slot: bytes) -> tuple[AESGCM, bytes, bytes, int]:
+    """What follows from a data key and a salt: cipher, commitment, the tag of a slot, the size mask."""
+    aead, kdf, mac, sha256, _ = _cryptography()
+    derived = kdf(sha256, _DERIVED.size, salt, _INFO).derive(key.reveal())
+    chunk_key, commitment, slot_key, mask = _DERIVED.unpack(derived)
+    tag = mac(slot_key, sha256)
+    tag.update(slot)
+    return aead(chunk_key), commitment, tag.finalize()[:SLOT_TAG], mask
 
 
 class _Chunks:
@@ -101,6 +109,23 @@ class _Chunks:
         self.rest = bytearray(view[last:])
 
 
+def _begun(
+    key: DataKey, binding: Binding, salt: bytes, chunk_size: int, plain_size: int | None
+) -> tuple[AESGCM, bytes, bytes]:
+    """An object's cipher, header and associated data."""
+    slot = make_slot(key)
+    cipher, commitment, tag, mask = _derived(key, salt, slot)
+    core = make_core(
+        binding,
+        chunk_size=chunk_size,
+        size_known=plain_size is not None,
+        salt=salt,
+        commitment=commitment,
+        masked_size=(mask ^ (plain_size or 0)).to_bytes(8, "big"),
+    )
+    return cipher, core + slot + tag, binding.associated_data(core)
+
+
 class Sealer:
     """Plain bytes in, an encrypted object out.
 
@@ -127,20 +152,7 @@ class Sealer:
             StorageInvalidRequestError: An argument does not fit the format.
             StorageConfigurationError: The package cryptography is missing.
         """
-        derived = _Derived(key, salt)
-        masked = (derived.size_mask ^ (plain_size or 0)).to_bytes(8, "big")
-        core = make_core(
-            binding,
-            chunk_size=chunk_size,
-            size_known=plain_size is not None,
-            salt=salt,
-            commitment=derived.commitment,
-            masked_size=masked,
-        )
-        slot = make_slot(key)
-        self.header = b"".join((core, slot, derived.slot_tag(slot)))
-        self._cipher = derived.cipher
-        self._data = binding.associated_data(core)
+        self._cipher, self.header, self._data = _begun(key, binding, salt, chunk_size, plain_size)
         self._chunk_size = chunk_size
         self._chunks = _Chunks(chunk_size)
         self._exact = plain_size if binding.codec is None else None
@@ -233,24 +245,16 @@ class Opener:
             StorageDecryptionError: It is not the object's key.
             StorageConfigurationError: The package cryptography is missing.
         """
-        derived = _checked(header, key)
-        known, codec = header.size_known, header.codec
-        size = derived.size_mask ^ int.from_bytes(header.masked_size, "big")
-        if (
-            (not known and size)
-            or codec != binding.codec
-            or (
-                binding.write_id is not None
-                and not hmac.compare_digest(_ascii(binding.write_id), header.write_id)
-            )
+        self._cipher, self.plain_size = _checked(header, key)
+        if header.codec != binding.codec or (
+            binding.write_id is not None
+            and not hmac.compare_digest(_ascii(binding.write_id), header.write_id)
         ):
             raise undecryptable()
-        self.plain_size = size if known else None
-        self._cipher = derived.cipher
         self._data = binding.associated_data(header.core)
         self._full = header.chunk_size + TAG
         self._chunks = _Chunks(self._full)
-        self._exact = self.plain_size if codec is None else None
+        self._exact = self.plain_size if header.codec is None else None
         self._index, self._skip, self._left, self._to_end = 0, 0, None, True
         if span is not None:
             self._index, self._skip, self._left, self._to_end = (
@@ -310,7 +314,7 @@ class Opener:
         self._index = index + 1
         try:
             return self._cipher.decrypt(_nonce(index, last=last), chunk, self._data)
-        except _cryptography()[2]:
+        except _cryptography().invalid:
             pass  # What is raised below has no context that would distinguish causes.
         raise self._failed()
 
@@ -330,6 +334,51 @@ class Opener:
         return plain
 
 
+def seal_at_once(
+    data: Data, key: DataKey, binding: Binding, *, salt: bytes, chunk_size: int, plain_size: int | None
+) -> bytes:
+    """The whole object for `data`; by a `Sealer`, which has the same arguments, if it has several chunks.
+
+    Raises:
+        StorageInvalidRequestError: As from a `Sealer`.
+        StorageConfigurationError: The package cryptography is missing.
+    """
+    if len(data) > chunk_size or (binding.codec is None and plain_size not in {None, len(data)}):
+        return Sealer(key, binding, salt=salt, chunk_size=chunk_size, plain_size=plain_size).seal(data)
+    cipher, header, bound_to = _begun(key, binding, salt, chunk_size, plain_size)
+    return header + cipher.encrypt(_ONLY, data, bound_to)
+
+
+def open_at_once(
+    stored: Data, header: Header, key: DataKey, *, store_id: str, name: str
+) -> tuple[bytes, int | None]:
+    """What was encrypted, and the plain size, of a whole object; by an `Opener` if it has several chunks.
+
+    Args:
+        stored: The whole object.
+        header: Of the object.
+        key: What the key ring unwrapped.
+        store_id: Of the store it was found in.
+        name: The object's key in that store.
+
+    Raises:
+        StorageDecryptionError: It is not the object's key, or the bytes are not what was encrypted there.
+        StorageConfigurationError: The package cryptography is missing.
+    """
+    start = header.size
+    if len(stored) > start + header.chunk_size + TAG:
+        opener = Opener(header, key, Binding(store_id, name, None, header.codec))
+        return opener.open(memoryview(stored)[start:]), opener.plain_size
+    cipher, size = _checked(header, key)
+    try:
+        plain = cipher.decrypt(_ONLY, memoryview(stored)[start:], bound(header.core, store_id, name))
+    except _cryptography().invalid:
+        plain = None  # What is raised below has no context that would distinguish causes.
+    if plain is None or (size is not None and header.codec is None and len(plain) != size):
+        raise undecryptable()
+    return plain, size
+
+
 def check_key(header: Header, key: DataKey) -> None:
     """Check that this is the object's data key, before it is wrapped again or relied on.
 
@@ -339,21 +388,26 @@ def check_key(header: Header, key: DataKey) -> None:
     _checked(header, key)
 
 
-def _checked(header: Header, key: DataKey) -> _Derived:
+def _checked(header: Header, key: DataKey) -> tuple[AESGCM, int | None]:
+    """The object's cipher and plain size, once its header is known to be made with this key."""
     if header.suite != SUITE:  # Here too, bypassing any cache: policy decides, not the object.
         raise undecryptable()
-    derived = _Derived(key, header.salt)
-    if not hmac.compare_digest(derived.commitment, header.commitment):
-        raise undecryptable()
+    cipher, commitment, tag, mask = _derived(key, header.salt, header.slot)
+    size = mask ^ header.masked_size
     # Metadata may supersede the slot, but it is what the writer wrote: no bit of it can change unnoticed.
-    if not hmac.compare_digest(derived.slot_tag(header.slot), header.slot_tag):
-        raise undecryptable()
-    return derived
+    its = hmac.compare_digest(commitment, header.commitment) and hmac.compare_digest(tag, header.slot_tag)
+    del commitment, tag, mask  # Not in a traceback.
+    if its and (header.size_known or not size):
+        return cipher, size if header.size_known else None
+    raise undecryptable()
 
 
 def _nonce(index: int, *, last: bool) -> bytes:
     """Seven zero bytes, the chunk's number in four, and 1 for the last chunk."""
     return (index << 8 | last).to_bytes(12, "big")
+
+
+_ONLY = _nonce(0, last=True)
 
 
 def _ascii(text: str) -> str:

@@ -12,7 +12,9 @@ from __future__ import annotations
 import base64
 import binascii
 import hashlib
+import struct
 from collections.abc import Collection
+from functools import lru_cache
 from typing import NamedTuple
 
 from credstore.encryption import CHUNK_SIZES, DataKey
@@ -38,12 +40,6 @@ MAX_KEY_ID = 255
 MAX_WRAPPED = 6144
 """Bytes; the maximum that AWS KMS makes (API Decrypt, CiphertextBlob)."""
 
-_FLAGS = 10
-_EXPONENT = 11
-_WRITE_ID = 12
-_SALT = 28
-_COMMITMENT = 60
-_PLAIN_SIZE = 92
 CORE = 100
 """Bytes of the part that every chunk authenticates; the slot of the wrapped key follows it."""
 MAX_HEADER = CORE + 1 + MAX_KEY_ID + 2 + MAX_WRAPPED + SLOT_TAG
@@ -51,9 +47,18 @@ MAX_HEADER = CORE + 1 + MAX_KEY_ID + 2 + MAX_WRAPPED + SLOT_TAG
 USUAL_HEADER = 1024
 """Bytes that contain nearly every header, a good first range to request."""
 
-_CODEC_BITS = 0b011
+_FIRST = struct.Struct(">8s4B16x32s32sQB")
+"""Magic, version, suite, flags, chunk exponent, write-id (left out), salt, commitment, masked size: the core.
+Then the length of the key id."""
+_WRITE_ID_AT = 12
+_WRITE_ID = 16
 _SIZE_KNOWN = 0b100
 _CODES: tuple[Codec | None, ...] = (None, "gzip", "zstd")
+_FLAGS: dict[int, tuple[Codec | None, bool]] = {
+    code | known: (codec, bool(known)) for code, codec in enumerate(_CODES) for known in (0, _SIZE_KNOWN)
+}
+"""Codec, and whether the plain size is known."""
+_EXPONENTS = {size.bit_length() - 1: size for size in CHUNK_SIZES}
 
 
 def undecryptable() -> StorageDecryptionError:
@@ -81,11 +86,21 @@ class Binding(NamedTuple):
 
     def associated_data(self, core: bytes) -> bytes:
         """SHA-256 (32 bytes) of the header's core and of everything here, each with its length."""
-        parts = [core]
-        for text in (self.store_id, self.key, self.dictionary or ""):
-            raw = text.encode()
-            parts += (len(raw).to_bytes(4, "big"), raw)
-        return hashlib.sha256(b"".join(parts)).digest()
+        return bound(core, self.store_id, self.key, self.dictionary or "")
+
+
+def bound(core: bytes, store_id: str, key: str, dictionary: str = "") -> bytes:
+    """See `Binding.associated_data`."""
+    raw = key.encode()
+    parts = (core, _counted(store_id), len(raw).to_bytes(4, "big"), raw, _counted(dictionary))
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+@lru_cache(64)
+def _counted(text: str) -> bytes:
+    """UTF-8 after its length; for names that many objects have in common."""
+    raw = text.encode()
+    return len(raw).to_bytes(4, "big") + raw
 
 
 class Header(NamedTuple):
@@ -97,6 +112,14 @@ class Header(NamedTuple):
         slot_tag: 16 bytes.
         key_id: Of the wrapping key, unless the object's metadata has a newer wrapped key.
         wrapped: The wrapped data key, with the same exception.
+        size: Bytes of the header: the offset of the first chunk.
+        suite: Number of the suite.
+        codec: What the encrypted bytes are encoded with.
+        size_known: Whether the plain size was known before the first byte.
+        chunk_size: Bytes of a chunk before encryption; the last may have fewer.
+        salt: 32 bytes.
+        commitment: 32 bytes that only the right data key produces.
+        masked_size: The plain size, encrypted: a number of 64 bits.
     """
 
     core: bytes
@@ -104,51 +127,19 @@ class Header(NamedTuple):
     slot_tag: bytes
     key_id: str
     wrapped: bytes
-
-    @property
-    def size(self) -> int:
-        """Bytes of the header: the offset of the first chunk."""
-        return CORE + len(self.slot) + SLOT_TAG
-
-    @property
-    def suite(self) -> int:
-        """Number of the suite."""
-        return self.core[9]
-
-    @property
-    def codec(self) -> Codec | None:
-        """What the encrypted bytes are encoded with."""
-        return _CODES[self.core[_FLAGS] & _CODEC_BITS]
-
-    @property
-    def size_known(self) -> bool:
-        """Whether the plain size was known before the first byte."""
-        return bool(self.core[_FLAGS] & _SIZE_KNOWN)
-
-    @property
-    def chunk_size(self) -> int:
-        """Bytes of a chunk before encryption; the last may have fewer."""
-        return 1 << self.core[_EXPONENT]
+    size: int
+    suite: int
+    codec: Codec | None
+    size_known: bool
+    chunk_size: int
+    salt: bytes
+    commitment: bytes
+    masked_size: int
 
     @property
     def write_id(self) -> str:
         """Of the write that encrypted it."""
-        return self.core[_WRITE_ID:_SALT].hex()
-
-    @property
-    def salt(self) -> bytes:
-        """32 bytes."""
-        return self.core[_SALT:_COMMITMENT]
-
-    @property
-    def commitment(self) -> bytes:
-        """32 bytes that only the right data key produces."""
-        return self.core[_COMMITMENT:_PLAIN_SIZE]
-
-    @property
-    def masked_size(self) -> bytes:
-        """The plain size, encrypted: 8 bytes."""
-        return self.core[_PLAIN_SIZE:CORE]
+        return self.core[_WRITE_ID_AT : _WRITE_ID_AT + _WRITE_ID].hex()
 
 
 def make_core(
@@ -163,7 +154,7 @@ def make_core(
         write_id = bytes.fromhex(binding.write_id or "")
     except ValueError:
         write_id = b""
-    if chunk_size not in CHUNK_SIZES or len(salt) != SALT or len(write_id) != _SALT - _WRITE_ID:
+    if chunk_size not in CHUNK_SIZES or len(salt) != SALT or len(write_id) != _WRITE_ID:
         raise StorageInvalidRequestError(
             f"an encrypted object has chunks of a power of two from {CHUNK_SIZES[0]} to {CHUNK_SIZES[-1]} "
             f"bytes, a salt of {SALT} bytes and a write-id of 32 hex digits"
@@ -179,13 +170,20 @@ def make_slot(key: DataKey) -> bytes:
     Raises:
         StorageInvalidRequestError: The key ring returned something that does not fit.
     """
-    if not is_key_id(key.key_id) or not 0 < len(key.wrapped) <= MAX_WRAPPED:
+    wrapped = key.wrapped
+    named = _named(key.key_id)
+    if named is None or not 0 < len(wrapped) <= MAX_WRAPPED:
         raise StorageInvalidRequestError(
             f"a key id has 1 to {MAX_KEY_ID} printable ASCII characters without blanks, "
             f"a wrapped key 1 to {MAX_WRAPPED} bytes"
         )
-    name = key.key_id.encode()
-    return b"".join((bytes((len(name),)), name, len(key.wrapped).to_bytes(2, "big"), key.wrapped))
+    return named + len(wrapped).to_bytes(2, "big") + wrapped
+
+
+@lru_cache(64)
+def _named(key_id: str) -> bytes | None:
+    """The id of a wrapping key after its length, the same for many objects; None if it is not one."""
+    return bytes((len(key_id),)) + key_id.encode() if is_key_id(key_id) else None
 
 
 def is_key_id(text: str) -> bool:
@@ -209,45 +207,55 @@ def parse_header(
     Raises:
         StorageDecryptionError: This is not an envelope, or not one of an accepted suite.
     """
-    head = bytes(data[:MAX_HEADER])
-    if head[: len(MAGIC)] != MAGIC[: len(head)]:
-        raise undecryptable()
-    header = _parse(head, suites)
-    if header is None and complete:
+    head = data if isinstance(data, bytes) else bytes(data[:MAX_HEADER])
+    header = _parse(head, suites) if len(head) > CORE else None
+    if header is None and (complete or head[: len(MAGIC)] != MAGIC[: len(head)]):
         raise undecryptable()
     return header
 
 
 def _parse(head: bytes, suites: Collection[int]) -> Header | None:
-    if len(head) <= CORE:
-        return None
-    flags, exponent = head[_FLAGS], head[_EXPONENT]
-    if (
-        head[8] != VERSION
-        or head[9] not in suites
-        or flags & ~(_CODEC_BITS | _SIZE_KNOWN)
-        or flags & _CODEC_BITS >= len(_CODES)
-        or 1 << exponent not in CHUNK_SIZES
-    ):
+    """See `parse_header`; for more bytes than those of the core."""
+    first: tuple[bytes, int, int, int, int, bytes, bytes, int, int] = _FIRST.unpack_from(head)
+    magic, version, suite, flags, exponent, salt, commitment, masked, id_size = first
+    marked, chunk_size = _FLAGS.get(flags), _EXPONENTS.get(exponent)
+    if magic != MAGIC or version != VERSION or suite not in suites or marked is None or chunk_size is None:
         raise undecryptable()
-    id_end = CORE + 1 + head[CORE]
+    id_end = CORE + 1 + id_size
     wrapped_at = id_end + 2
     if len(head) < wrapped_at:
         return None
-    wrapped_size = int.from_bytes(head[id_end:wrapped_at], "big")
+    wrapped_size = head[id_end] << 8 | head[id_end + 1]
     slot_end = wrapped_at + wrapped_size
-    key_id = head[CORE + 1 : id_end].decode("latin-1")
-    if not 0 < wrapped_size <= MAX_WRAPPED or not is_key_id(key_id):
+    size = slot_end + SLOT_TAG
+    key_id = _key_id(head[CORE + 1 : id_end])
+    if not 0 < wrapped_size <= MAX_WRAPPED or key_id is None:
         raise undecryptable()
-    if len(head) < slot_end + SLOT_TAG:
+    if len(head) < size:
         return None
+    codec, size_known = marked
     return Header(
         head[:CORE],
         head[CORE:slot_end],
-        head[slot_end : slot_end + SLOT_TAG],
+        head[slot_end:size],
         key_id,
         head[wrapped_at:slot_end],
+        size,
+        suite,
+        codec,
+        size_known,
+        chunk_size,
+        salt,
+        commitment,
+        masked,
     )
+
+
+@lru_cache(64)
+def _key_id(raw: bytes) -> str | None:
+    """The id of a wrapping key, which many objects have in common; None if it is not one."""
+    text = raw.decode("latin-1")
+    return text if is_key_id(text) else None
 
 
 def wrapped_text(key: DataKey) -> str:

@@ -31,10 +31,10 @@ def place_of(key_id: str) -> str | None:
 
     None if the wrapped key is in the body too.
     """
-    name = key_id.removeprefix(_NAMED)
-    if name == key_id or len(name) != _NAME_SIZE or not set(name) <= set("0123456789abcdef"):
+    if not key_id.startswith(_NAMED):
         return None
-    return KEYS + name
+    name = key_id.removeprefix(_NAMED)
+    return KEYS + name if len(name) == _NAME_SIZE and set(name) <= set("0123456789abcdef") else None
 
 
 class DetachedKeys:
@@ -76,7 +76,10 @@ class DetachedKeys:
         Raises:
             StorageError: The ring or the store failed.
         """
-        found = await self._bounded(self._ring.generate(store_id=store_id))
+        ring = self._ring
+        found = ring.generate_here() if type(ring) is KeyRing else None  # A subclass may do otherwise.
+        if found is None:
+            found = await self._bounded(ring.generate(store_id=store_id))
         if not self._detach:
             return found
         name = token_hex(_NAME_SIZE // 2)
@@ -113,9 +116,11 @@ class DetachedKeys:
             except StorageObjectNotFoundError:
                 raise undecryptable() from None
             key_id, wrapped = parse_wrapped(text.decode("ascii", "replace"))
-        return await self._bounded(
-            self._ring.unwrap(key_id, wrapped, store_id=store_id, suite=suite, salt=salt)
-        )
+        ring = self._ring
+        found = ring.unwrap_here(key_id, wrapped) if type(ring) is KeyRing else None  # As above.
+        if found is not None:
+            return found
+        return await self._bounded(ring.unwrap(key_id, wrapped, store_id=store_id, suite=suite, salt=salt))
 
     async def wrap(self, key: DataKey, *, store_id: str) -> DataKey:
         """The same data key, wrapped with the ring's current key."""

@@ -9,7 +9,7 @@ encrypted object, the error and its text are the same (P22).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
 from secrets import token_bytes
 
@@ -26,7 +26,7 @@ from credstore.errors import (
 )
 from credstore.hashing import sha256
 from credstore.model import NOTHING, Codec
-from credstore.pipeline.envelope import Opener, Sealer, check_key
+from credstore.pipeline.envelope import Opener, Sealer, check_key, open_at_once, seal_at_once
 from credstore.pipeline.header import (
     MAGIC,
     MAX_HEADER,
@@ -81,6 +81,9 @@ async def sealed_body(
     Raises:
         StorageError: The key ring could not give a key.
     """
+    if body.data is not None:
+        sealed = await sealed_bytes(policy, body.data, place, codec, plain_size)
+        return BytesBody(sealed), await sha256(sealed)
     key, write_id = place
     data_key = await policy.keyring.generate(store_id=policy.store_id)
     binding = Binding(policy.store_id, key, write_id, codec)
@@ -89,17 +92,31 @@ async def sealed_body(
     def sealer() -> Sealer:
         return Sealer(data_key, binding, salt=salt, chunk_size=policy.chunk_size, plain_size=plain_size)
 
-    if body.data is not None:
-        whole = sealer()
-        inline = len(body.data) <= INLINE
-        sealed = whole.seal(body.data) if inline else await asyncio.to_thread(whole.seal, body.data)
-        return BytesBody(sealed), await sha256(sealed)
     length = None
     if body.length is not None:
         size = header_size(data_key)
         length = sealed_size(body.length, chunk_size=policy.chunk_size, header_size=size)
     streamed = EncodedBody(body, lambda: _Envelope(sealer()), length)
     return streamed, await digest_of(streamed) if streamed.replayable and length is not None else None
+
+
+async def sealed_bytes(
+    policy: ClientSide, data: bytes, place: tuple[str, str], codec: Codec | None, plain_size: int | None
+) -> bytes:
+    """The same for bytes: all that is stored.
+
+    Raises:
+        StorageError: The key ring could not give a key.
+    """
+    key, write_id = place
+    data_key = await policy.keyring.generate(store_id=policy.store_id)
+    binding = Binding(policy.store_id, key, write_id, codec)
+    salt, size = token_bytes(SALT), policy.chunk_size
+    if len(data) <= INLINE:
+        return seal_at_once(data, data_key, binding, salt=salt, chunk_size=size, plain_size=plain_size)
+    return await asyncio.to_thread(
+        seal_at_once, data, data_key, binding, salt=salt, chunk_size=size, plain_size=plain_size
+    )
 
 
 def is_meant(policy: ClientSide | None, found: Recipe) -> bool:
@@ -123,8 +140,10 @@ def is_meant(policy: ClientSide | None, found: Recipe) -> bool:
     return False
 
 
-async def open_whole(policy: ClientSide, info: ObjectInfo, key: str, stored: bytes) -> tuple[bytes, Recipe]:
-    """What was encrypted, taken from all stored bytes, and how to turn it into plain bytes.
+async def open_whole(
+    policy: ClientSide, info: ObjectInfo, key: str, stored: bytes
+) -> tuple[bytes, Recipe | None]:
+    """What was encrypted, taken from all stored bytes, and how to make it plain, unless it is.
 
     Raises:
         StorageDecryptionError: It does not decrypt.
@@ -133,11 +152,14 @@ async def open_whole(policy: ClientSide, info: ObjectInfo, key: str, stored: byt
     header = parse_header(stored, complete=True)
     if header is None:
         raise undecryptable()
-    opener = await opener_of(policy, info, key, header)
-    chunks = memoryview(stored)[header.size :]
-    inline = len(chunks) <= INLINE
-    opened = opener.open(chunks) if inline else await asyncio.to_thread(opener.open, chunks)
-    return opened, recipe_of_header(info, header, opener)
+    data_key = await data_key_of(policy, header, info.system)
+    if len(stored) - header.size <= INLINE:
+        opened, plain_size = open_at_once(stored, header, data_key, store_id=policy.store_id, name=key)
+    else:
+        opened, plain_size = await asyncio.to_thread(
+            open_at_once, stored, header, data_key, store_id=policy.store_id, name=key
+        )
+    return opened, None if header.codec is None else recipe_of_header(info, header, plain_size)
 
 
 async def open_stream(policy: ClientSide, stored: StoredReader, key: str) -> tuple[StoredReader, Recipe]:
@@ -150,7 +172,7 @@ async def open_stream(policy: ClientSide, stored: StoredReader, key: str) -> tup
     head, header = await read_header(stored)
     opener = await opener_of(policy, stored.info, key, header)
     chunks = _opened(head[header.size :], stored, opener)
-    found = recipe_of_header(stored.info, header, opener)
+    found = recipe_of_header(stored.info, header, opener.plain_size)
     length = span_of(header, stored.info.size, 0, None).length
     return ObjectReader(stored.info, chunks, length=length, close=stored.aclose), found
 
@@ -162,7 +184,7 @@ async def open_span(
     opener = await opener_of(policy, stored.info, key, header, span)
     chunks = _opened(b"", stored, opener)
     reader = ObjectReader(stored.info, chunks, length=span.length, close=stored.aclose)
-    return reader, recipe_of_header(stored.info, header, opener)
+    return reader, recipe_of_header(stored.info, header, opener.plain_size)
 
 
 async def read_header(stored: AsyncIterator[bytes]) -> tuple[bytes, Header]:
@@ -236,36 +258,41 @@ async def opener_of(
     policy: ClientSide, info: ObjectInfo, key: str, header: Header, span: Span | None = None
 ) -> Opener:
     """What decrypts this object, once its key is known to be the right one."""
-    data_key = await data_key_of(policy, header, info.system or NOTHING)
+    data_key = await data_key_of(policy, header, info.system)
     return Opener(header, data_key, Binding(policy.store_id, key, None, header.codec), span)
 
 
-async def data_key_of(policy: ClientSide, header: Header, system: Mapping[str, str]) -> DataKey:
+def data_key_of(policy: ClientSide, header: Header, system: Mapping[str, str] | None) -> Awaitable[DataKey]:
     """The object's data key: from its metadata if its body commits to that one, otherwise from its body.
 
     Raises:
-        StorageDecryptionError: Neither of them unwraps to the right key.
-        StorageError: The key ring could not be asked.
+        StorageDecryptionError: When awaited: neither of them unwraps to the right key.
+        StorageError: When awaited: the key ring could not be asked.
     """
-    text = system.get(WRAPPED_KEY)
-    if text is not None:
-        try:
-            found = await _unwrapped(policy, header, *parse_wrapped(text))
-            check_key(header, found)
-        except StorageDecryptionError:
-            pass  # Not this object's key: treated as if it were not there.
-        else:
-            return found
+    text = system.get(WRAPPED_KEY) if system else None
+    if text is None:
+        return _unwrapped(policy, header, header.key_id, header.wrapped)
+    return _renewed(policy, header, text)
+
+
+async def _renewed(policy: ClientSide, header: Header, text: str) -> DataKey:
+    try:
+        found = await _unwrapped(policy, header, *parse_wrapped(text))
+        check_key(header, found)
+    except StorageDecryptionError:
+        pass  # Not this object's key: treated as if it were not there.
+    else:
+        return found
     return await _unwrapped(policy, header, header.key_id, header.wrapped)
 
 
-async def _unwrapped(policy: ClientSide, header: Header, key_id: str, wrapped: bytes) -> DataKey:
-    return await policy.keyring.unwrap(
+def _unwrapped(policy: ClientSide, header: Header, key_id: str, wrapped: bytes) -> Awaitable[DataKey]:
+    return policy.keyring.unwrap(
         key_id, wrapped, store_id=policy.store_id, suite=header.suite, salt=header.salt
     )
 
 
-def recipe_of_header(info: ObjectInfo, header: Header, opener: Opener) -> Recipe:
+def recipe_of_header(info: ObjectInfo, header: Header, plain_size: int | None) -> Recipe:
     """How to turn what was encrypted into plain bytes."""
     headers = info.headers
     marked = (info.system or NOTHING).get(CONTENT_TYPE)
@@ -274,7 +301,7 @@ def recipe_of_header(info: ObjectInfo, header: Header, opener: Opener) -> Recipe
         Recipe,
         {
             "codec": header.codec,
-            "plain_size": opener.plain_size,
+            "plain_size": plain_size,
             "content_type": content_type,
             "opaque": True,
             "sealed": True,

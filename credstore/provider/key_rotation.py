@@ -114,7 +114,7 @@ class Rotation:
         if ENVELOPE not in (info.system or NOTHING) and not begins_sealed(head):
             return None  # Not by its mark alone, which anyone may have removed.
         header = await header_of(self._session.driver, key, self._session.reading(), info, head)
-        data_key = await data_key_of(self._policy, header, info.system or NOTHING)
+        data_key = await data_key_of(self._policy, header, info.system)
         check_key(header, data_key)
         return info, header, data_key
 

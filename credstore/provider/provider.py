@@ -247,8 +247,8 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
             if progress is not None:
                 reader.watch(call.watching(progress))
             limit = self._session.config.max_retrieve_size if max_size is None else max_size
-            plain, found = await reading.whole(reader, limit)
-            call.moved(reader.info.size, len(plain), found.codec)
+            plain, codec = await reading.whole(reader, limit)
+            call.moved(reader.info.size, len(plain), codec)
             return plain
 
     def open(

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
 
 from credstore.driver.reader import ObjectReader
@@ -22,7 +22,7 @@ from credstore.errors import (
     StorageIntegrityError,
     StorageInvalidRequestError,
 )
-from credstore.model import NOTHING, Dictionary, StorageItem
+from credstore.model import NOTHING, Codec, Dictionary, StorageItem
 from credstore.pipeline.header import MAX_HEADER, undecryptable
 from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
 from credstore.provider.encryption import begins_sealed, is_meant, open_whole
@@ -176,8 +176,8 @@ class Reading:
         found = recipe_of(info)
         return found, self.policy if is_meant(self.policy, found) else None
 
-    async def whole(self, reader: StoredReader, max_size: int) -> tuple[bytes, Recipe]:
-        """All plain bytes of an object, and what they were made with; closes the reader.
+    def whole(self, reader: StoredReader, max_size: int) -> Awaitable[tuple[bytes, Codec | None]]:
+        """All plain bytes of an object, and what they were compressed with; closes the reader.
 
         Args:
             reader: Of all stored bytes.
@@ -190,12 +190,16 @@ class Reading:
             StorageCodecError: It does not decode.
         """
         policy = self.policy
+        if policy is not None and policy.required and self.decode:  # Metadata decides nothing here.
+            return self._opened(policy, reader, max_size)
+        return self._as_marked(reader, max_size)
+
+    async def _as_marked(self, reader: StoredReader, max_size: int) -> tuple[bytes, Codec | None]:
+        """See `whole`; for an object whose metadata says what it is."""
         try:
-            if self.decode and policy is not None and policy.required:  # Metadata decides nothing here.
-                return await self._unsealed(policy, reader, max_size)
             found, policy = self.recipe(reader.info)
             if policy is not None:
-                return await self._unsealed(policy, reader, max_size)
+                return await self._opened(policy, reader, max_size)
             name = found.dictionary
             dictionary = None if name is None else await self.session.dictionaries.get(name)
         except BaseException:
@@ -206,21 +210,25 @@ class Reading:
         else:
             plain = await read_all(reader, found, max_size, dictionary)
         if self.policy is None or not self.decode or not begins_sealed(plain):
-            return plain, found
+            return plain, found.codec
         # Encrypted but not marked as such: somebody removed the mark.
-        opened, found = await open_whole(self.policy, reader.info, self.key, plain)
-        return await decoded(found, opened, max_size), found
+        return await self._opened(self.policy, reader, max_size, plain)
 
-    async def _unsealed(
-        self, policy: ClientSide, reader: StoredReader, max_size: int
-    ) -> tuple[bytes, Recipe]:
-        async with reader:
+    async def _opened(
+        self, policy: ClientSide, reader: StoredReader, max_size: int, stored: bytes | None = None
+    ) -> tuple[bytes, Codec | None]:
+        """See `whole`; for an encrypted object, of which `stored` are the bytes if they were read."""
+        if stored is None:
             try:
                 stored = await reader.read(max_size + max_size // 16 + OVERHEAD + MAX_HEADER)
             except StorageIntegrityError:
                 raise undecryptable() from None
         opened, found = await open_whole(policy, reader.info, self.key, stored)
-        return await decoded(found, opened, max_size), found
+        if found is not None:
+            return await decoded(found, opened, max_size), found.codec
+        if len(opened) > max_size:
+            raise _too_large(len(opened), max_size)
+        return opened, None
 
 
 async def read_all(

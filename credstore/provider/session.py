@@ -220,7 +220,7 @@ class Session:
         Raises:
             StorageInvalidRequestError: One of them is invalid.
         """
-        if encryption is None and version_id is None:
+        if version_id is None and (encryption is None or type(encryption) is ClientSide):
             own = self.config.encryption
             key = own if isinstance(own, CustomerKey) else None
             return made(ReadOptions, {"customer_key": key, "deadline": self._deadline_of(timeout)})
@@ -257,13 +257,15 @@ class Session:
             asked: The call's option.
             timeout: Seconds that its key service has to respond, in place of the configured ones.
         """
-        if asked is None and timeout is None:
-            return self.policy
+        if timeout is None:
+            if asked is None:
+                return self.policy
+            if self._asked is not None and self._asked[0] is asked:  # As most calls ask for the same one.
+                return self._asked[1]
         own = asked if isinstance(asked, ClientSide) else None if timeout is None else self._policy
         if own is None or timeout is not None:
             return self.policy if own is None else self._with_detached_keys(own, timeout)
-        if self._asked is None or self._asked[0] is not own:  # Most calls ask for the same one.
-            self._asked = (own, self._with_detached_keys(own))
+        self._asked = (own, self._with_detached_keys(own))
         return self._asked[1]
 
     def check_key(self, key: str) -> None:

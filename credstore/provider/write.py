@@ -40,7 +40,7 @@ from credstore.provider.bodies import (
 )
 from credstore.provider.dictionaries import Dictionaries, in_plain_text, is_name
 from credstore.provider.encryption import sealed_body
-from credstore.provider.plans import plain_write, too_large
+from credstore.provider.plans import plain_write, sealed_write, too_large
 from credstore.provider.resume_file import FileJournal
 from credstore.provider.session import Session, deadline_for
 from credstore.provider.terms import chosen_codec, terms_of
@@ -74,6 +74,9 @@ async def planned(key: str, data: BytesBody | WatchedBody, options: StoreOptions
         plain = plain_write(key, data, options, session)
         if plain is not None:
             return Write(plain[0], None, len(data.data), False, plain[1], data)
+        sealed = await sealed_write(key, data, options, session)
+        if sealed is not None:
+            return Write(sealed[0], None, len(data.data), True, sealed[1], data)
     return await plan_write(key, data, options, session)
 
 

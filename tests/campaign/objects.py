@@ -188,7 +188,7 @@ def planted(name: str | None) -> Iterator[None]:
     cryptography, refuse = envelope._cryptography, ObjectReader._refuse
 
     def without_tags():
-        return (_NoTags, *cryptography()[1:])
+        return cryptography()._replace(aead=_NoTags)
 
     def without_digest(self, what, code):
         if code != ErrorCode.DIGEST_MISMATCH:

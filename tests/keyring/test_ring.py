@@ -175,6 +175,59 @@ def test_only_answers_from_elsewhere_are_remembered():
     assert unwraps(remote, key, 5) == 1
 
 
+def test_a_key_of_this_machine_unwraps_without_waiting():
+    ring = KeyRing(NEW, older=[OLD])
+    for each in (ring, KeyRing(OLD)):
+        made = run(each.generate(store_id="store"))
+        found = ring.unwrap_here(made.key_id, made.wrapped)
+        assert (found.reveal(), found.key_id, found.wrapped) == (made.reveal(), made.key_id, made.wrapped)
+    with pytest.raises(StorageDecryptionError) as unknown:
+        ring.unwrap_here("other", made.wrapped)
+    short = run(OLD.wrap(bytes(16), "store"))
+    refused = [unknown.value]
+    for wrapped in (run(NEW.wrap(bytes(32), "store")), made.wrapped[:-1], b"", short):
+        with pytest.raises(StorageDecryptionError) as caught:
+            ring.unwrap_here("old", wrapped)
+        refused.append(caught.value)
+        with pytest.raises(StorageDecryptionError):
+            run(ring.unwrap("old", wrapped, store_id="store"))
+    assert {str(error) for error in refused} == {str(header.undecryptable())}
+
+
+def test_a_key_of_this_machine_makes_data_keys_without_waiting():
+    ring = KeyRing(NEW, older=[OLD], random=lambda size: b"r" * size)
+    made = ring.generate_here()
+    again = run(ring.generate(store_id="store"))
+    assert (made.key_id, made.reveal(), made.wrapped) == ("new", b"r" * 32, again.wrapped)
+    assert ask(ring, made) == made.reveal()
+    assert KeyRing(NEW).generate_here().reveal() != KeyRing(NEW).generate_here().reveal()
+
+
+class Reversed(LocalKey):
+    async def generate(self, random, store_id):
+        plain, wrapped = await super().generate(random, store_id)
+        return plain[::-1], wrapped
+
+    async def unwrap(self, wrapped, store_id):
+        return (await super().unwrap(wrapped, store_id))[::-1]
+
+
+def test_whatever_may_wait_or_unwraps_otherwise_is_asked():
+    made = run(KeyRing(NEW).generate(store_id="store"))
+    own = Reversed(bytes(range(32)), key_id="new")
+    for ring in (
+        KeyRing(own),
+        KeyRing(NEW, cache=KeyCache()),
+        KeyRing(CallableKey("new", reverse, reverse)),
+        KeyRing(CallableKey("new", reverse, reverse, remote=True)),
+    ):
+        assert ring.unwrap_here("new", made.wrapped) is None
+        assert ring.generate_here() is None
+        with pytest.raises(StorageDecryptionError):
+            ring.unwrap_here("other", made.wrapped)
+    assert ask(KeyRing(own), made) == made.reveal()[::-1]
+
+
 def test_a_remembered_key_ends_by_uses_age_and_number():
     now = [0.0]
     ring = KeyRing(

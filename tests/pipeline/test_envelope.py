@@ -11,13 +11,15 @@ from pathlib import Path
 
 import pytest
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+from cryptography.hazmat.primitives.hashes import SHA256
+from cryptography.hazmat.primitives.kdf.hkdf import HKDF
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from credstore.encryption import DataKey
 from credstore.errors import StorageDecryptionError, StorageInvalidRequestError
 from credstore.pipeline import envelope, header
-from credstore.pipeline.envelope import Opener, Sealer, check_key
+from credstore.pipeline.envelope import Opener, Sealer, check_key, open_at_once, seal_at_once
 from credstore.pipeline.header import Binding, parse_header, parse_wrapped, span_of, wrapped_text
 from tests.pipeline.mutants import changed
 
@@ -47,9 +49,14 @@ def sealed(size=3 * CHUNK + 5, binding=PLACE, key=KEY, **options):
     )
 
 
+AT_ONCE = "at once"
+
+
 def opened(stored, key=KEY, binding=PLACE, step=None):
-    """As a provider does it: the header, then the chunks as they come."""
+    """As a provider does it: the header, then the chunks as they come, or all `AT_ONCE`."""
     found = parse_header(stored, complete=True)
+    if step == AT_ONCE:
+        return open_at_once(stored, found, key, store_id=binding.store_id, name=binding.key)[0]
     if step is None:
         return Opener(found, key, binding).open(memoryview(stored)[found.size :])
     stream = Opener(found, key, binding)
@@ -58,9 +65,9 @@ def opened(stored, key=KEY, binding=PLACE, step=None):
     return b"".join([*pieces, stream.finish()])
 
 
-def refused(stored, key=KEY, binding=PLACE):
+def refused(stored, key=KEY, binding=PLACE, steps=(None, 1000, AT_ONCE)):
     """It does not decrypt, at once and as a stream, which gives nothing but authentic bytes before."""
-    for step in (None, 1000):
+    for step in steps:
         with pytest.raises(StorageDecryptionError) as caught:
             opened(stored, key, binding, step)
         assert caught.value.message == header.TEXT
@@ -75,9 +82,27 @@ def test_every_size_around_a_chunk_comes_back(size):
     stored = sealed(size)
     found = parse_header(stored)
     assert len(stored) == header.sealed_size(size, chunk_size=CHUNK, header_size=header.header_size(KEY))
-    assert opened(stored) == opened(stored, step=1) == opened(stored, step=FULL) == payload(size)
+    for step in (None, 1, FULL, AT_ONCE):
+        assert opened(stored, step=step) == payload(size)
     assert found.chunk_size == CHUNK
     assert Opener(found, KEY, PLACE).plain_size == size
+
+
+@pytest.mark.parametrize("codec", [None, "gzip"])
+@pytest.mark.parametrize("plain_size", [None, 0, 5])
+def test_what_is_sealed_at_once_is_what_a_sealer_makes(codec, plain_size):
+    binding = PLACE._replace(codec=codec, dictionary=None if codec is None else "0" * 64)
+    for size in SIZES:
+        announced = size if plain_size and codec is None else plain_size
+        options = {"salt": SALT, "chunk_size": CHUNK, "plain_size": announced}
+        if codec is None and announced not in {None, size}:
+            with pytest.raises(StorageInvalidRequestError, match="announced"):
+                seal_at_once(payload(size), KEY, binding, **options)
+            continue
+        sealer = Sealer(KEY, binding, **options)
+        stored = sealer.header + sealer.feed(payload(size)) + sealer.finish()
+        assert seal_at_once(payload(size), KEY, binding, **options) == stored
+        assert seal(payload(size), KEY, binding, **options) == stored
 
 
 @given(
@@ -175,10 +200,19 @@ def test_the_independent_scripts_objects(vector):
         salt=bytes.fromhex(vector["salt"]), chunk_size=2 ** vector["exponent"], plain_size=vector["plain_size"],
     )  # fmt: skip
     assert made == stored
+    assert made == seal_at_once(
+        plain, key, binding,
+        salt=bytes.fromhex(vector["salt"]), chunk_size=2 ** vector["exponent"], plain_size=vector["plain_size"],
+    )  # fmt: skip
     found = parse_header(stored)
     assert (found.key_id, found.write_id, found.codec) == (vector["key_id"], vector["write_id"], codec)
     assert Opener(found, key, binding).plain_size == vector["plain_size"]
     assert opened(stored, key, binding) == plain
+    if binding.dictionary is None:
+        assert open_at_once(stored, found, key, store_id=binding.store_id, name=binding.key) == (
+            plain,
+            vector["plain_size"],
+        )
 
 
 def test_the_independent_script_makes_the_committed_vectors():
@@ -227,8 +261,9 @@ def test_no_bit_of_the_header_may_change():
         assert refused(bytes(changed))
 
 
-def test_no_bit_of_the_chunks_may_change():
-    stored = sealed(CHUNK + 3)
+@pytest.mark.parametrize("size", [CHUNK, CHUNK + 3])
+def test_no_bit_of_the_chunks_may_change(size):
+    stored = sealed(size)
     start = parse_header(stored).size
     bits = [*range(8 * start, 8 * start + 64), *range(8 * (start + CHUNK), 8 * len(stored))]
     for bit in bits:
@@ -251,11 +286,12 @@ def test_chunks_may_not_be_swapped_dropped_or_repeated():
 
 
 @pytest.mark.parametrize("known", [True, False])
-def test_an_object_may_not_be_cut_or_go_on(known):
-    stored = sealed(2 * CHUNK + 7, plain_size=2 * CHUNK + 7 if known else None)
+@pytest.mark.parametrize("size", [0, 1, CHUNK, 2 * CHUNK + 7])
+def test_an_object_may_not_be_cut_or_go_on(size, known):
+    stored = sealed(size, plain_size=size if known else None)
     start = parse_header(stored).size
     cuts = {start + n * FULL + d for n in range(3) for d in (-17, -16, -1, 0, 1, 15, 16, 17)}
-    for cut in sorted({*cuts, *range(start + 18), len(stored) - 1} - {len(stored)}):
+    for cut in sorted(cut for cut in {*cuts, *range(start + 18), len(stored) - 1} if cut < len(stored)):
         assert refused(stored[:cut])
     for tail in (b"\0", bytes(16), bytes(FULL), stored[start:], stored):
         assert refused(stored + tail)
@@ -267,12 +303,18 @@ def test_an_object_opens_nowhere_else():
         PLACE._replace(key="claims/b.json"),
         PLACE._replace(store_id="other"),
         PLACE._replace(store_id="storeclaims", key="/a.json"),
+    ):
+        assert refused(stored, binding=binding)
+        assert refused(sealed(5), binding=binding)
+    for binding in (  # Of what `open_at_once` is not told.
         PLACE._replace(write_id="cd" * 16),
         PLACE._replace(write_id="é"),
         PLACE._replace(codec="gzip"),
         PLACE._replace(dictionary="0" * 64),
     ):
-        assert refused(stored, binding=binding)
+        assert refused(stored, binding=binding, steps=(None, 1000))
+    assert refused(sealed(5, PLACE._replace(dictionary="0" * 64)), steps=(AT_ONCE,))
+    assert refused(sealed(5), DataKey(bytes(32), key_id="local-1", wrapped=KEY.wrapped))
     assert refused(stored, DataKey(bytes(32), key_id="local-1", wrapped=KEY.wrapped))
     assert opened(stored, binding=PLACE._replace(write_id=None)) == payload(3 * CHUNK + 5)
 
@@ -370,13 +412,15 @@ def test_a_ciphertext_valid_under_two_keys_opens_with_one_at_most(monkeypatch):
     place = PLACE._replace(codec="gzip")
     first = sealed(32, place)
     found = parse_header(first)
-    keys = [envelope._cryptography()[1](key.reveal(), SALT)[:32] for key in (KEY, other)]
+    keys = [
+        HKDF(SHA256(), 96, SALT, b"credstore envelope\1\1").derive(key.reveal())[:32] for key in (KEY, other)
+    ]
     nonce, bound = envelope._nonce(0, last=True), place.associated_data(found.core)
     both = _two_key_ciphertext(*keys, nonce, bound)
     for key in keys:
         AESGCM(key).decrypt(nonce, both, bound)
     assert len(opened(first[: found.size] + both, binding=place)) == 32
-    tag = envelope._Derived(other, SALT).slot_tag(found.slot)  # Whoever has both keys can make this, too.
+    tag = envelope._derived(other, SALT, found.slot)[2]  # Whoever has both keys can make this, too.
     stored = found.core + found.slot + tag + both
     assert refused(stored, other, place)
     monkeypatch.setattr(envelope.hmac, "compare_digest", lambda *_: True)
@@ -393,6 +437,8 @@ def test_changed_objects_are_never_accepted():
         size, stored = dice.choice([*originals.items()])
         mutant = changed(stored, dice, others)
         given_out = b""
+        with pytest.raises(StorageDecryptionError):
+            opened(mutant, step=AT_ONCE)
         try:
             found = parse_header(mutant, complete=True)
             stream = Opener(found, KEY, PLACE)
@@ -493,6 +539,9 @@ def _blocks(data):
 def test_what_the_format_does_not_have_is_refused(options):
     with pytest.raises(StorageInvalidRequestError):
         sealed(5, **options)
+    given = {"binding": PLACE, "salt": SALT, "chunk_size": CHUNK, "plain_size": 5, **options}
+    with pytest.raises(StorageInvalidRequestError):
+        seal_at_once(payload(5), KEY, **given)
 
 
 @pytest.mark.parametrize("announced", [0, 4, 6])
@@ -528,13 +577,13 @@ def test_more_chunks_than_the_counter_has_are_refused():
 
 def forged(offset, byte, plain_size=5):
     """An object that a key's owner made consistently, but with another byte in its core."""
-    derived = envelope._Derived(KEY, SALT)
+    slot = header.make_slot(KEY)
+    cipher, _, tag, _ = envelope._derived(KEY, SALT, slot)
     core = bytearray(parse_header(sealed(5, plain_size=plain_size)).core)
     core[offset] ^= byte
-    slot = header.make_slot(KEY)
     bound = PLACE.associated_data(bytes(core))
-    chunk = derived.cipher.encrypt(envelope._nonce(0, last=True), payload(5), bound)
-    return bytes(core) + slot + derived.slot_tag(slot) + chunk
+    chunk = cipher.encrypt(envelope._nonce(0, last=True), payload(5), bound)
+    return bytes(core) + slot + tag + chunk
 
 
 def test_a_consistent_object_of_another_format_is_refused():
@@ -542,8 +591,10 @@ def test_a_consistent_object_of_another_format_is_refused():
     assert refused(forged(0, 1))  # Magic
     assert refused(forged(8, 3))  # Version
     assert refused(forged(9, 3))  # Suite
-    for bit in (0, 1, 3, 4, 5, 6, 7):  # Flags; without bit 2 the size is said to be unknown, but is there.
+    for bit in (3, 4, 5, 6, 7):  # Flags; without bit 2 the size is said to be unknown, but is there.
         assert refused(forged(10, 1 << bit))
+    for codec in (0b001, 0b010):  # Which whoever opens at once takes from the object, and then decodes with.
+        assert refused(forged(10, codec), steps=(None, 1000))
     assert refused(forged(10, 0b011))
     assert refused(forged(10, 0b100))
     for exponent in (0, 11, 23, 64, 255):
@@ -590,8 +641,7 @@ def test_nothing_shows_a_key():
     key = DataKey(b"canary key of thirty-two bytes!!", key_id="local-1", wrapped=b"w")
     sealer = Sealer(key, PLACE, salt=SALT, chunk_size=CHUNK, plain_size=None)
     opener = Opener(parse_header(sealer.header), key, PLACE)
-    derived = envelope._Derived(key, SALT)
-    for thing in (key, sealer, opener, derived):
+    for thing in (key, sealer, opener):
         assert "canary" not in f"{thing!r}{thing}"
         with pytest.raises(TypeError):
             pickle.dumps(thing)

@@ -71,6 +71,18 @@ def test_a_slot_that_no_key_ring_made_is_refused(key_id, wrapped, announced):
     refused(made(key_id, wrapped, announced))
 
 
+def test_what_does_not_begin_like_a_header_is_refused_from_its_first_byte():
+    whole = made(b"k", b"w")
+    for length in range(len(whole)):
+        assert parse_header(whole[:length]) is None
+    for length in (1, 8, CORE, CORE + 1, len(whole)):
+        for at in range(min(length, 8)):
+            other = bytearray(whole[:length])
+            other[at] ^= 1
+            for data in (bytes(other), other, memoryview(other)):
+                refused(data)
+
+
 @pytest.mark.parametrize("size", [0, MAX_WRAPPED + 1])
 def test_a_wrapped_key_that_does_not_fit_is_written_nowhere(size):
     key = DataKey(bytes(32), key_id="k", wrapped=bytes(size))

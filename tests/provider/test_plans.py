@@ -2,6 +2,7 @@
 
 import asyncio
 from dataclasses import fields, replace
+from hashlib import sha256
 from unittest.mock import ANY
 
 import pytest
@@ -17,10 +18,14 @@ from credstore.drivers.s3.driver import S3Driver
 from credstore.drivers.s3.headers import SHA256, condition_headers, format_sha256
 from credstore.drivers.s3.put_headers import PutHeaders
 from credstore.drivers.s3.requests import object_headers
-from credstore.encryption import CustomerKey, KmsKey, Secret
+from credstore.encryption import ClientSide, CustomerKey, KmsKey, Secret
 from credstore.errors import StorageError, StorageInvalidRequestError
-from credstore.provider import plans
-from credstore.provider.plans import plain_write
+from credstore.keyring.local import LocalKey
+from credstore.keyring.ring import KeyRing
+from credstore.pipeline.envelope import open_at_once
+from credstore.pipeline.header import parse_header
+from credstore.provider import encryption, plans
+from credstore.provider.plans import plain_write, sealed_write
 from credstore.provider.session import Session
 from credstore.provider.write import plan_write
 from credstore.testing import ScriptedAnswer, ScriptedTransport
@@ -53,14 +58,20 @@ ODD = st.sampled_from(sorted(OTHER)).flatmap(lambda name: st.fixed_dictionaries(
 BAD = st.builds(lambda name, value: {name: value}, st.sampled_from(NAMES), st.sampled_from(WRONG))
 
 
-def session_of(**settings):
+RING = KeyRing(LocalKey(bytes(range(32))))
+OWN = ClientSide(RING, store_id="own")
+CALLS = ClientSide(RING, store_id="calls", chunk_size=4096)
+
+
+def session_of(policy=None, **settings):
     settings = {"access_key_id": "AKID", "secret_access_key": Secret("s"), "region": "eu-west-1", **settings}
     config = S3Config(bucket="bucket", **settings)
     answer = ScriptedAnswer(200, b"", {"etag": '"x"', "x-amz-request-id": "r"})
-    return Session(S3Driver(config, transport=ScriptedTransport(answer)), config)
+    return Session(S3Driver(config, transport=ScriptedTransport(answer)), config, encryption=policy)
 
 
 SHARED = session_of()
+SEALING = session_of(OWN)
 
 
 async def outcome(planned):
@@ -101,6 +112,89 @@ def test_a_plain_write_is_what_the_general_way_would_have_made_of_it(options, ot
             assert await outcome(plain("k", body, options, session)) == wanted
 
     asyncio.run(main())
+
+
+async def sealed(key, body, options, session):
+    found = await sealed_write(key, body, options, session)
+    return await general(key, body, options, session) if found is None else found
+
+
+async def opened(planned, data, store_id):
+    """What came of it, with the plain bytes in the place of the sealed ones."""
+    kept = None
+
+    async def request():
+        nonlocal kept
+        kept = await planned
+        return kept
+
+    found = await outcome(request())
+    if kept is None:
+        return found
+    stored = kept[0].body.data
+    header = parse_header(stored, complete=True)
+    assert (kept[0].digest, header.write_id) == (sha256(stored).digest(), kept[0].write_id)
+    key = await RING.unwrap(header.key_id, header.wrapped, store_id=store_id)
+    plain, _ = open_at_once(stored, header, key, store_id=store_id, name="k")
+    if header.codec is None:
+        assert plain == data
+    facts = {**found[0], "body": (header.codec, header.chunk_size, len(stored)), "digest": None}
+    return facts, found[1]
+
+
+@given(OPTIONS, st.just({}) | ODD | BAD | st.just({"encryption": CALLS}), st.binary(max_size=20))
+def test_a_sealed_write_is_what_the_general_way_would_have_made_of_it(options, other, data):
+    options = {**options, **other}
+    store_id = "calls" if options.get("encryption") is CALLS else "own"
+
+    async def main():
+        body = BytesBody(data)
+        wanted = await opened(general("k", body, options, session_of(OWN)), data, store_id)
+        for session in (session_of(OWN), SEALING, SEALING):
+            assert await opened(sealed("k", body, options, session), data, store_id) == wanted
+
+    asyncio.run(main())
+
+
+@given(OPTIONS)
+def test_most_sealed_writes_are_planned(options):
+    options = {name: value for name, value in options.items() if name != "encryption"}
+    for session, more in ((SEALING, {}), (SEALING, {"encryption": CALLS}), (SHARED, {"encryption": CALLS})):
+        given = {**options, **more}
+        assert asyncio.run(sealed_write("k", BytesBody(b"x"), given, session)) is not None
+        assert given == {**options, **more}
+
+
+def test_what_is_kept_for_sealed_writes_is_never_taken_for_plain_ones():
+    session = session_of()
+    for options in ({}, {"content_type": "a/b"}):
+        asyncio.run(sealed_write("k", BytesBody(b"x"), {**options, "encryption": CALLS}, session))
+        assert plain_write("k", BytesBody(b"x"), options, session)[0].body.data == b"x"
+        found = asyncio.run(sealed_write("k", BytesBody(b"x"), {**options, "encryption": CALLS}, session))
+        assert encryption.begins_sealed(found[0].body.data)
+        assert asyncio.run(sealed_write("k", BytesBody(b"x"), options, session)) is None
+        assert plain_write("k", BytesBody(b"x"), options, SEALING) is None
+
+
+def test_a_sealed_write_that_is_refused_asks_for_no_key(monkeypatch):
+    asked = []
+    monkeypatch.setattr(encryption, "sealed_bytes", asked.append)
+    monkeypatch.setattr(plans, "sealed_bytes", asked.append)
+    for bad in (
+        {"metadata": {"a": "b\n"}},
+        {"cache_control": "\n"},
+        {"colour": 1},
+        {"storage_class": "X Y\t"},
+    ):
+        with pytest.raises(StorageError):
+            asyncio.run(sealed("k", BytesBody(b"x"), bad, SEALING))
+    assert asked == []
+
+
+def test_only_what_is_sealed_on_the_loop_is_planned():
+    for size, planned in ((encryption.INLINE, True), (encryption.INLINE + 1, False)):
+        found = asyncio.run(sealed_write("k", BytesBody(bytes(size)), {}, SEALING))
+        assert (found is not None) is planned
 
 
 def test_the_end_of_a_write_is_as_far_away_as_its_options_size_and_settings_say():

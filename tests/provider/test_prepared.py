@@ -9,10 +9,13 @@ import pytest
 from credstore import MemoryConfig, MemoryStorageProvider
 from credstore.driver import Capabilities, PutRequest
 from credstore.drivers.memory import MemoryDriver
-from credstore.encryption import CustomerKey
+from credstore.encryption import ClientSide, CustomerKey
 from credstore.errors import StorageAlreadyExistsError, StorageError, StorageUnsupportedError
 from credstore.hashing import LOOP_BUDGET
+from credstore.keyring.local import LocalKey
+from credstore.keyring.ring import KeyRing
 from credstore.provider import plans
+from credstore.provider.encryption import begins_sealed
 from credstore.provider.prepared import PreparedWrites
 from credstore.provider.provider import StorageProvider
 
@@ -177,5 +180,22 @@ def test_a_closed_store_is_refused_and_counted_as_by_store():
         with pytest.raises(StorageError, match="closed") as caught:
             await writes.store("a", b"x")
         assert (caught.value.code, caught.value.operation) == ("CLOSED", "store")
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("options", [{}, OPTIONS])
+def test_what_a_store_encrypts_is_encrypted_each_time(options):
+    async def run():
+        policy = ClientSide(KeyRing(LocalKey(bytes(32))), store_id="s")
+        driver = Able(MemoryConfig())
+        async with StorageProvider(driver, MemoryConfig(), encryption=policy) as provider:
+            await provider.store("before", b"x", **options)
+            writes = PreparedWrites(provider, **options)
+            for number in range(3):
+                await writes.store(f"{number}", b"x")
+                assert await provider.retrieve(f"{number}") == b"x"
+            assert all(begins_sealed(each.body.data) for each in driver.asked)
+            assert len({each.body.data for each in driver.asked}) == len(driver.asked) == 4
 
     asyncio.run(run())

@@ -7,8 +7,8 @@ from dataclasses import replace
 import pytest
 
 from credstore import ClientSide, KeyRing, LocalKey
-from credstore.errors import StorageDecryptionError
-from credstore.pipeline.header import parse_header, wrapped_text
+from credstore.errors import StorageDecryptionError, StorageError
+from credstore.pipeline.header import parse_header, undecryptable, wrapped_text
 from credstore.pipeline.pipeline import WRAPPED_KEY
 from tests.provider.support import Spy, over
 
@@ -97,3 +97,61 @@ def test_the_objects_own_key_beside_it_opens_it_when_the_one_inside_is_forgotten
         assert await store.retrieve("a", encryption=newer) == DATA
 
     run(test)
+
+
+def test_a_ring_of_the_users_own_is_asked_for_each_object():
+    asked, made = [], []
+
+    class Noting(KeyRing):
+        async def generate(self, **more):
+            made.append(await super().generate(**more))
+            return made[-1]
+
+        async def unwrap(self, key_id, wrapped, **more):
+            asked.append(key_id)
+            return await super().unwrap(key_id, wrapped, **more)
+
+    async def main():
+        async with over(Spy(), encryption=ClientSide(Noting(NEW), store_id="s")) as store:
+            await store.store("a", DATA)
+            assert await reads(store, "a") == (DATA, DATA, DATA[5:9])
+
+    asyncio.run(main())
+    assert len(made) == 1
+    assert asked == [NEW.key_id] * 3
+
+
+def test_what_does_not_match_its_recorded_digest_is_the_one_error():
+    async def test(store, objects):
+        await store.store("a", DATA)
+        found = objects.by_key["a"]
+        for changed in (found.data[:-1], found.data + b"\0", bytes([*found.data[:-1], found.data[-1] ^ 1])):
+            objects.by_key["a"] = replace(found, data=changed)
+            with pytest.raises(StorageDecryptionError) as caught:
+                await store.retrieve("a")
+            assert caught.value.message == str(undecryptable().message)
+            assert "SHA-256" not in str(caught.value)
+
+    run(test)
+
+
+@pytest.mark.parametrize("compress", [False, "gzip"])
+def test_no_more_is_returned_than_asked_for(compress):
+    async def test(store, objects):
+        await store.store("a", DATA, compress=compress)
+        assert await store.retrieve("a", max_size=len(DATA)) == DATA
+        with pytest.raises(StorageError) as caught:
+            await store.retrieve("a", max_size=len(DATA) - 1)
+        assert caught.value.code == "TOO_LARGE"
+
+    run(test)
+
+
+def test_a_key_may_be_named_like_what_is_kept_beside_objects():
+    async def main():
+        ring = KeyRing(LocalKey(bytes(32), key_id="0" * 32))
+        async with over(Spy(), encryption=ClientSide(ring, store_id="s")) as store:
+            await store.store("a", DATA)
+            assert await reads(store, "a") == (DATA, DATA, DATA[5:9])
+
+    asyncio.run(main())
