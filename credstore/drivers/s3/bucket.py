@@ -18,7 +18,7 @@ from typing import TypeVar
 from credstore.config.stores import S3FamilyConfig
 from credstore.driver.guard import Guard
 from credstore.drivers.s3.address import Place, corrected_place, is_elsewhere, place_of
-from credstore.drivers.s3.checksums import Checksums
+from credstore.drivers.s3.checksums import Checksums, with_md5
 from credstore.drivers.s3.customer_keys import (
     has_key,
     may_be_about_key,
@@ -474,10 +474,22 @@ class Bucket:
             raise
 
     async def _send(self, request: S3Request, place: Place, deadline: float | None, *, stream: bool) -> Reply:
-        async def send(wire: S3Request) -> Reply:
-            return await self._send_once(wire, place, deadline, stream=stream)
-
-        return await self.checksums.sent(request, send)
+        """The reply, with the checksum in the request that the bucket is known to want, or wants now."""
+        if self.checksums.lacks(request):
+            request = await with_md5(request)
+        try:
+            return await self._send_once(request, place, deadline, stream=stream)
+        except StorageError as error:
+            if not self.checksums.wants(error, request):
+                raise
+            refusal = error
+        request = await self.checksums.after(refusal, request)
+        try:
+            return await self._send_once(request, place, deadline, stream=stream)
+        except StorageError as error:
+            if refusal.applied == "maybe":
+                error.applied = "maybe"
+            raise
 
     async def _send_once(
         self, request: S3Request, place: Place, deadline: float | None, *, stream: bool
