@@ -43,6 +43,7 @@ def parse_time(text: str | None) -> datetime | None:
         return None
     if text[-1] == "T":
         return _before_in_gmt(text)
+    found: datetime | None
     try:
         if text[-1] == "Z" and text[4] == text[7] == "-" and text[10] == "T":  # As S3 writes it.
             found = datetime.fromisoformat(text)

@@ -9,9 +9,9 @@ from credstore.driver.header_text import decode_text, encode_text, read_etag
 from credstore.drivers.s3.dialect import DIALECTS
 from credstore.drivers.s3.headers import (
     content_headers,
+    layout_of,
     metadata_headers,
     read_content_headers,
-    layout_of,
     read_metadata,
     storage_headers,
 )
