@@ -68,13 +68,10 @@ class Write(NamedTuple):
     given: BytesBody | WatchedBody
 
 
-async def planned(key: str, data: BytesBody | WatchedBody, options: StoreOptions, session: Session) -> Write:
-    """Check everything and make the request; see `plan_write`."""
-    if isinstance(data, BytesBody):
-        plain = plain_write(key, data, options, session)
-        if plain is not None:
-            return Write(plain[0], None, len(data.data), False, plain[1], data)
-    return await plan_write(key, data, options, session)
+def planned(key: str, data: BytesBody, options: StoreOptions, session: Session) -> Write | None:
+    """A plain write, checked; None where it takes `plan_write`."""
+    plain = plain_write(key, data, options, session)
+    return None if plain is None else Write(plain[0], None, len(data.data), False, plain[1], data)
 
 
 async def plan_write(
