@@ -510,7 +510,8 @@ class Connection(asyncio.BufferedProtocol):
         else:
             if self._bodyless:
                 self._parser = httptools.HttpResponseParser(self)  # llhttp waits for the announced body.
-            self.resume_reading()
+            if self._paused:
+                self.resume_reading()
             self._free(self)
         answer.ended()
 
