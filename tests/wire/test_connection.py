@@ -500,5 +500,8 @@ def test_the_same_names_have_values_of_their_own_and_are_told_from_others():
             reply = wire.ask()
             wire.give(OK + lines + b"Content-Length: 0\r\n\r\n")
             assert dict(reply.headers) == {**wanted, "content-length": "0"}
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 0\r\nX-A: 1 \r\n\r\n")
+        assert dict(reply.headers) == {"content-length": "0", "x-a": "1"}
 
     on_wire(check)
