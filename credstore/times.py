@@ -14,6 +14,8 @@ _FIRST = datetime.min.replace(tzinfo=UTC) + _ROOM
 _LAST = datetime.max.replace(tzinfo=UTC) - _ROOM
 _ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
+_NOT_A_DATE = (ValueError, OverflowError, TypeError, IndexError)
+"""What reading a text raises that is not a date, or one before year 1 or after 9999 in UTC."""
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
@@ -42,7 +44,7 @@ def parse_time(text: str | None) -> datetime | None:
     if not text or not (text := text.strip()):
         return None
     if text[-1] == "T":
-        return _before_in_gmt(text)
+        return _in_gmt(text)
     found: datetime | None
     try:
         if text[-1] == "Z" and text[4] == text[7] == "-" and text[10] == "T":  # As S3 writes it.
@@ -50,21 +52,17 @@ def parse_time(text: str | None) -> datetime | None:
         else:
             found = _parsed(text)
         return found if found is None or found.tzinfo is UTC else _in_utc(found)
-    except _CANNOT:
+    except _NOT_A_DATE:
         return None
 
 
-_CANNOT = (ValueError, OverflowError, TypeError, IndexError)
-"""What is raised for texts that are no dates; in UTC, one may be before year 1 or after 9999."""
-
-
 @lru_cache(maxsize=1024)
-def _before_in_gmt(text: str) -> datetime | None:
+def _in_gmt(text: str) -> datetime | None:
     """An HTTP date, which ends in GMT; nearly all headers have one, and many the same."""
     try:
         found = _parsed(text)
         return None if found is None else _in_utc(found)
-    except _CANNOT:
+    except _NOT_A_DATE:
         return None
 
 
