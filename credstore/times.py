@@ -14,6 +14,8 @@ _FIRST = datetime.min.replace(tzinfo=UTC) + _ROOM
 _LAST = datetime.max.replace(tzinfo=UTC) - _ROOM
 _ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
+_NOT_A_DATE = (ValueError, OverflowError, TypeError, IndexError)
+"""What reading a text raises that is not a date, or one before year 1 or after 9999 in UTC."""
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
 
 
@@ -41,28 +43,40 @@ def parse_time(text: str | None) -> datetime | None:
     """An ISO 8601 (XML) or HTTP (header) date as UTC, or None if `datetime` cannot hold it."""
     if not text or not (text := text.strip()):
         return None
+    if text[-1] == "T":
+        return _in_gmt(text)
+    found: datetime | None
     try:
         if text[-1] == "Z" and text[4] == text[7] == "-" and text[10] == "T":  # As S3 writes it.
             found = datetime.fromisoformat(text)
-        elif not text[:1].isdigit():
-            found = _parse_http_date(text)
-        elif _ISO_TIME.match(text):
-            found = datetime.fromisoformat(text)
         else:
-            return None  # Seconds since 1970, say, some of which would pass for a date.
-        if found.tzinfo is UTC:
-            return found
-        return found.astimezone(UTC) if found.tzinfo is not None else found.replace(tzinfo=UTC)
-    except (
-        ValueError,
-        OverflowError,
-        TypeError,
-        IndexError,
-    ):  # In UTC it may be before year 1 or after 9999.
+            found = _parsed(text)
+        return found if found is None or found.tzinfo is UTC else _in_utc(found)
+    except _NOT_A_DATE:
         return None
 
 
 @lru_cache(maxsize=1024)
+def _in_gmt(text: str) -> datetime | None:
+    """An HTTP date, which ends in GMT; nearly all headers have one, and many the same."""
+    try:
+        found = _parsed(text)
+        return None if found is None else _in_utc(found)
+    except _NOT_A_DATE:
+        return None
+
+
+def _parsed(text: str) -> datetime | None:
+    if not text[:1].isdigit():
+        return _parse_http_date(text)
+    # Not seconds since 1970, say, some of which would pass for a date.
+    return datetime.fromisoformat(text) if _ISO_TIME.match(text) else None
+
+
+def _in_utc(time: datetime) -> datetime:
+    return time.astimezone(UTC) if time.tzinfo is not None else time.replace(tzinfo=UTC)
+
+
 def _parse_http_date(text: str) -> datetime:
     """An HTTP date; the usual form (RFC 9110 §5.6.7) takes a tenth of the library's time."""
     match = _IMF_FIXDATE.fullmatch(text)

@@ -279,11 +279,11 @@ def split_metadata(joined: Mapping[str, str]) -> SplitMetadata:
             text = value
         else:
             (system if is_system_name(name) else metadata)[name] = value
-    return SplitMetadata(metadata, system, write_id, None if text is None else _parse_digest(text))
+    return SplitMetadata(metadata, system, write_id, None if text is None else parse_digest(text))
 
 
-def _parse_digest(text: str) -> bytes:
-    """The digest; empty where it was damaged, so that no bytes match it."""
+def parse_digest(text: str) -> bytes:
+    """The digest that a store has kept as text; empty where it was damaged, so that no bytes match it."""
     try:
         digest = bytes.fromhex(text)
     except ValueError:

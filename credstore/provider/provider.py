@@ -78,7 +78,7 @@ from credstore.provider.validation import (
     checked_etag,
     checked_version,
 )
-from credstore.provider.write import finish_write, planned
+from credstore.provider.write import finish_write, plan_other, planned
 
 if TYPE_CHECKING:
     from credstore.provider.upload_forms import UploadFormOptions
@@ -195,7 +195,9 @@ class StorageProvider(FetchingVerbs, KeepingVerbs, MeasuredVerbs):
         self, call: Call, key: str, body: BytesBody | WatchedBody, options: StoreOptions
     ) -> StorageResult:
         session = self._session
-        write = await planned(key, body, options, session)
+        write = planned(key, body, options, session) if isinstance(body, BytesBody) else None
+        if write is None:
+            write = await plan_other(key, body, options, session)
         result = finish_write(write, await written(session, write.request), session)
         call.moved(result.size, result.plain_size, write.codec)
         return result

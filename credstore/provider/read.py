@@ -28,6 +28,7 @@ from credstore.pipeline.pipeline import Decoding, Recipe, decode, recipe
 from credstore.provider.encryption import begins_sealed, is_meant, open_whole
 from credstore.provider.session import Session
 from credstore.provider.validation import check_count
+from credstore.quick import made
 
 INLINE_STORED = 16 * 1024
 INLINE_PLAIN = 256 * 1024
@@ -44,6 +45,8 @@ def recipe_of(info: ObjectInfo) -> Recipe:
     Raises:
         StorageCodecError: The object was made with a codec this version does not know.
     """
+    if not info.system and info.write_id is not None:
+        return raw_recipe(info)  # credstore has stored what it was given.
     headers = info.headers or NO_HEADERS
     if info.system is not None and BODY in info.system:
         raise StorageCodecError(
@@ -69,7 +72,8 @@ def known_recipe(info: ObjectInfo) -> Recipe | None:
 def raw_recipe(info: ObjectInfo) -> Recipe:
     """The recipe that leaves the stored bytes as they are."""
     content_type = info.headers.content_type if info.headers else None
-    return Recipe(None, info.size, content_type, opaque=False)
+    fields = {"codec": None, "plain_size": info.size, "content_type": content_type, "opaque": False}
+    return made(Recipe, fields)
 
 
 def item_of(info: ObjectInfo, provider: str, found: Recipe | None = None) -> StorageItem:

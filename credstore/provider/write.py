@@ -68,12 +68,17 @@ class Write(NamedTuple):
     given: BytesBody | WatchedBody
 
 
-async def planned(key: str, data: BytesBody | WatchedBody, options: StoreOptions, session: Session) -> Write:
-    """Check everything and make the request; see `plan_write`."""
+def planned(key: str, data: BytesBody, options: StoreOptions, session: Session) -> Write | None:
+    """A plain write, checked; None where it takes `plan_other`."""
+    plain = plain_write(key, data, options, session)
+    return None if plain is None else Write(plain[0], None, len(data.data), False, plain[1], data)
+
+
+async def plan_other(
+    key: str, data: BytesBody | WatchedBody, options: StoreOptions, session: Session
+) -> Write:
+    """As `plan_write`, in fewer steps where the write is encrypted here, and nothing else."""
     if isinstance(data, BytesBody):
-        plain = plain_write(key, data, options, session)
-        if plain is not None:
-            return Write(plain[0], None, len(data.data), False, plain[1], data)
         sealed = await sealed_write(key, data, options, session)
         if sealed is not None:
             return Write(sealed[0], None, len(data.data), True, sealed[1], data)

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
+from functools import lru_cache
 from typing import cast
 
 import httptools
@@ -31,47 +32,35 @@ _SLOWEST = 1024
 """Bytes per second of waiting below which a body is given up (P20, N08)."""
 _LONGEST_LIFE = 3600.0
 """Seconds that a response may take which sends blanks as a sign of life, where no deadline ends it."""
-_names: dict[bytes, str] = {}
-"""Header names as received and in lower case: a few names that keep coming back."""
-_MOST_NAMES = 1024
-_BLANKS = " \t"
-_BLANKS_AT_BREAKS = (" \n", "\n ", "\t\n", "\n\t")
 
 
 Throttle = Callable[[int], Awaitable[None]]
 """Called with a number of bytes; returns once they are permitted to move."""
 
 
-def _read(fields: list[tuple[bytes, bytes]]) -> dict[str, str]:
+def _read(names: list[bytes], values: list[bytes]) -> dict[str, str]:
     """Headers by lower-case name, without the blanks around their values; repeated ones are joined."""
-    if not fields:
-        return {}
-    names, values = zip(*fields, strict=True)
-    try:
-        known = [*map(_names.__getitem__, names)]
-    except KeyError:
-        known = [_names.get(name) or _lower(name) for name in names]
+    known = _lower(tuple(names))
     # In one step: what is not UTF-8 stays in its value, since the line breaks between them are ASCII.
     text = b"\n".join(values).decode("utf-8", "surrogateescape")
-    texts = text.split("\n")
-    if text[:1] in _BLANKS or text[-1:] in _BLANKS or any(map(text.__contains__, _BLANKS_AT_BREAKS)):
+    texts = text.split("\n") if values else []
+    if "\n " in text or " \n" in text or "\t" in text or text[:1] == " " or text[-1:] == " ":
         texts = [each.strip(" \t") for each in texts]
     headers = dict(zip(known, texts, strict=True))
     return headers if len(headers) == len(known) else _joined(known, texts)
 
 
-def _joined(names: list[str], texts: list[str]) -> dict[str, str]:
+@lru_cache(maxsize=256)
+def _lower(names: tuple[bytes, ...]) -> tuple[str, ...]:
+    """The names of a response's headers in lower case: nearly all responses of a server have the same."""
+    return tuple([name.decode("latin-1").lower() for name in names])
+
+
+def _joined(names: Sequence[str], texts: list[str]) -> dict[str, str]:
     headers: dict[str, str] = {}
     for name, text in zip(names, texts, strict=True):
         headers[name] = f"{headers[name]}, {text}" if name in headers else text
     return headers
-
-
-def _lower(name: bytes) -> str:
-    text = name.decode("latin-1").lower()
-    if len(_names) < _MOST_NAMES:
-        _names[name] = text
-    return text
 
 
 class Answer:
@@ -313,12 +302,13 @@ def _too_long(limit: int) -> WireError:
     return WireError("protocol", sent=True, detail=f"more than {limit} bytes")
 
 
-def _adding(fields: list[tuple[bytes, bytes]]) -> Callable[[bytes, bytes], None]:
+def _adding(names: list[bytes], values: list[bytes]) -> Callable[[bytes, bytes], None]:
     """What takes in one header: called for each of them, so nothing else is looked at."""
-    add = fields.append
+    add_name, add_value = names.append, values.append
 
     def on_header(name: bytes, value: bytes) -> None:
-        add((name, value))
+        add_name(name)
+        add_value(value)
 
     return on_header
 
@@ -351,8 +341,9 @@ class Connection(asyncio.BufferedProtocol):
         self._free = free
         self._lost = lost
         self._transport: asyncio.Transport  # Set from `connection_made` on; until then it is broken.
-        self._fields: list[tuple[bytes, bytes]] = []
-        self.on_header = _adding(self._fields)
+        self._names: list[bytes] = []
+        self._values: list[bytes] = []
+        self.on_header = _adding(self._names, self._values)
         self._parser = httptools.HttpResponseParser(self)
         self._answer: Answer | None = None
         self._bodyless = self._sending = self._headed = self._ended = False
@@ -497,8 +488,8 @@ class Connection(asyncio.BufferedProtocol):
                 self._refuse(answer)
                 return
             self._keep = False  # More than the response arrived: the connection can no longer be trusted.
-        if self._fields and self._headed:
-            self._fields.clear()  # Trailers, which are ignored.
+        if self._names and self._headed:
+            self._forget_fields()  # Trailers, which are ignored.
         if self._ended:
             self._finish(answer)
         elif not self._headed and self._head_size > _LONGEST_HEAD:
@@ -519,7 +510,8 @@ class Connection(asyncio.BufferedProtocol):
         else:
             if self._bodyless:
                 self._parser = httptools.HttpResponseParser(self)  # llhttp waits for the announced body.
-            self.resume_reading()
+            if self._paused:
+                self.resume_reading()
             self._free(self)
         answer.ended()
 
@@ -570,10 +562,10 @@ class Connection(asyncio.BufferedProtocol):
         """The head has arrived, unless it is an interim one (RFC 9110 section 15.2)."""
         status = self._parser.get_status_code()
         if status < 200:  # noqa: PLR2004 - HTTP's class of interim responses
-            self._fields.clear()
+            self._forget_fields()
             return
-        self._headers = _read(self._fields)
-        self._fields.clear()
+        self._headers = _read(self._names, self._values)
+        self._forget_fields()
         if status < 300 and not self._has_left():  # noqa: PLR2004 - who has not got it cannot have done it
             self._early = True
             raise ValueError
@@ -587,6 +579,10 @@ class Connection(asyncio.BufferedProtocol):
             raise ValueError
         if self._answer is not None:
             self._answer.begun(status, self._headers)
+
+    def _forget_fields(self) -> None:
+        self._names.clear()
+        self._values.clear()
 
     def _persists(self) -> bool:
         """Whether the connection survives a response without a body (RFC 9112 section 9.3)."""

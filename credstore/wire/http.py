@@ -97,7 +97,7 @@ class HttpClient(Transport):
         origin, head = _head(request)
         if not head:
             raise StorageInvalidRequestError("a header contains a character that HTTP cannot carry")
-        connection = pool.take(origin)
+        connection = pool.take(origin, now)
         if connection is None:
             del head  # It contains tokens, which must not appear in an error's traceback.
             connection = await pool.get(origin, end)

@@ -50,12 +50,17 @@ class Pool:
         self._closing = False
         self._gone = asyncio.Event()
 
-    def take(self, origin: str) -> Connection | None:
-        """A kept connection, if there is one and no request is waiting for it."""
+    def take(self, origin: str, now: float) -> Connection | None:
+        """A kept connection, if there is one and no request is waiting for it.
+
+        Args:
+            origin: `scheme://host[:port]`.
+            now: By the loop's clock.
+        """
         kept = self._idle.get(origin)
         while kept:
             connection = kept.pop()
-            if connection.usable and self._loop.time() - connection.idle_since < _KEPT:
+            if connection.usable and now - connection.idle_since < _KEPT:
                 return connection
             connection.abort()
         return None
@@ -72,7 +77,7 @@ class Pool:
             StorageConfigurationError: `ca_file` or a proxy's URL cannot be used.
         """
         while True:
-            connection = self.take(origin)
+            connection = self.take(origin, self._loop.time())
             if connection is None and not self._leave():
                 connection = await self._turn_in_time(origin, end)
             if connection is None:

@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from credstore.driver.upload_forms import FormRequest, form_parts
 from credstore.encryption import Secret
 from credstore.wire.aws.credentials import Credentials
-from credstore.wire.aws.sigv4 import form_fields, presign_query, sign_headers
+from credstore.wire.aws.sigv4 import UNSIGNED_PAYLOAD, form_fields, presign_query, sign_headers
 from credstore.wire.urls import encode_path, encode_query
 
 AWKWARD = " +%?#&'\"~*/.:;=@!$(),[]<>|\\^`{}-_é中\U0001f600\u00a0"
@@ -249,3 +249,22 @@ def test_a_time_of_any_zone_is_signed_as_utc():
         "payload_hash": sha256().hexdigest(),
     }
     assert sign_headers(**asked, **case) == sign_headers(**asked, **EXAMPLE)
+
+
+@pytest.mark.parametrize("value", ["a\tb", "a  b", "\ta\tb", " a b", "a b ", "a \t b"])
+def test_blanks_are_signed_as_one_and_not_at_the_ends(value):
+    def signed(text):
+        return sign_headers(
+            method="PUT",
+            host="h",
+            path="/k",
+            query=(),
+            headers={"x-amz-meta-a": text},
+            payload_hash=UNSIGNED_PAYLOAD,
+            credentials=Credentials("AKID", Secret("s")),
+            region="r",
+            service="s3",
+            now=datetime(2026, 1, 1, tzinfo=UTC),
+        )
+
+    assert signed(value) == signed("a b")

@@ -484,3 +484,24 @@ def test_headers_are_read_as_one_by_one(pairs):
         assert {name: value for name, value in reply.headers.items() if name != "content-length"} == wanted
 
     asyncio.run(main())
+
+
+def test_the_same_names_have_values_of_their_own_and_are_told_from_others():
+    async def check(wire):
+        for lines, wanted in [
+            (b"X-A: 1\r\nX-B: 2\r\n", {"x-a": "1", "x-b": "2"}),
+            (b"X-A: 3\r\nX-B: 4\r\n", {"x-a": "3", "x-b": "4"}),
+            (b"x-a: 5\r\nX-B: 6\r\n", {"x-a": "5", "x-b": "6"}),
+            (b"X-B: 7\r\nX-A: 8\r\n", {"x-b": "7", "x-a": "8"}),
+            (b"X-A: 9\r\nX-A: 0\r\n", {"x-a": "9, 0"}),
+            (b"X-A: \t1\t\r\nX-B: 2 \r\n", {"x-a": "1", "x-b": "2"}),
+            (b"X-A: 1\t 1\r\nX-B:\r\n", {"x-a": "1\t 1", "x-b": ""}),
+        ]:
+            reply = wire.ask()
+            wire.give(OK + lines + b"Content-Length: 0\r\n\r\n")
+            assert dict(reply.headers) == {**wanted, "content-length": "0"}
+        reply = wire.ask()
+        wire.give(OK + b"Content-Length: 0\r\nX-A: 1 \r\n\r\n")
+        assert dict(reply.headers) == {"content-length": "0", "x-a": "1"}
+
+    on_wire(check)

@@ -18,7 +18,7 @@ from typing import TypeVar
 from credstore.config.stores import S3FamilyConfig
 from credstore.driver.guard import Guard
 from credstore.drivers.s3.address import Place, corrected_place, is_elsewhere, place_of
-from credstore.drivers.s3.checksums import Checksums
+from credstore.drivers.s3.checksums import Checksums, with_md5
 from credstore.drivers.s3.customer_keys import (
     has_key,
     may_be_about_key,
@@ -474,32 +474,22 @@ class Bucket:
             raise
 
     async def _send(self, request: S3Request, place: Place, deadline: float | None, *, stream: bool) -> Reply:
-        async def send(wire: S3Request) -> Reply:
-            return await self._send_once(wire, place, deadline, stream=stream)
-
-        return await self.checksums.sent(request, send)
-
-    async def _send_once(
-        self, request: S3Request, place: Place, deadline: float | None, *, stream: bool
-    ) -> Reply:
+        """The reply, with the checksum in the request that the bucket is known to want, or wants now."""
+        if self.checksums.lacks(request):
+            request = await with_md5(request)
         call = made(
             WireCall,
-            {
-                "operation": request.operation,
-                "method": request.method,
+            # A request has the fields of a call, but for where it goes and when.
+            request.__dict__
+            | {
                 "origin": place.origin,
                 "path": place.path(request.key),
-                "query": request.query,
                 "headers": {**request.headers, **self._said} if self._said else request.headers,
-                "body": request.body,
-                "body_sha256": request.body_sha256,
                 "region": place.region,
                 "mutation": request.mutation,
-                "replayable": request.replayable,
                 "deadline": deadline,
                 "stream": stream,
                 "max_reply": MAX_XML,
-                "probe": request.probe,
             },
         )
         try:
@@ -512,10 +502,20 @@ class Bucket:
                 raise StorageBucketNotFoundError(NO_BUCKET.message, **facts) from None
             if isinstance(error, StorageObjectNotFoundError) and error.provider_code is not None:
                 self._answered_at = time.monotonic()  # Of a bucket that is not there it would have said so.
+            if not self.checksums.wants(error, request):
+                raise
+            refusal = error
+        else:
+            if has_header_of_s3(reply.headers) or (self.is_s3 and "etag" in reply.headers):
+                self._answered_at = time.monotonic()
+            return reply
+        request = await self.checksums.after(refusal, request)
+        try:
+            return await self._send(request, place, deadline, stream=stream)
+        except StorageError as error:
+            if refusal.applied == "maybe":
+                error.applied = "maybe"
             raise
-        if has_header_of_s3(reply.headers) or (self.is_s3 and "etag" in reply.headers):
-            self._answered_at = time.monotonic()
-        return reply
 
     def _misplaced(self, error: WrongRegionError) -> StorageConfigurationError:
         facts = error.facts()

@@ -11,14 +11,13 @@ a part may have another checksum only if its upload was started with that algori
 from __future__ import annotations
 
 import hashlib
-from collections.abc import AsyncGenerator, Awaitable, Callable
+from collections.abc import AsyncGenerator
 from dataclasses import replace
 
 from credstore.drivers.s3.headers import format_md5
 from credstore.drivers.s3.requests import S3Request
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
 from credstore.hashing import hash_into
-from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
 
 HEADER = "content-md5"
@@ -42,41 +41,27 @@ class Checksums:
         """Whether the bucket has refused a body without one."""
         return self._operations >= _OF_BODIES
 
-    async def sent(self, request: S3Request, send: Callable[[S3Request], Awaitable[Reply]]) -> Reply:
-        """The reply to a request, sent with the checksum that the bucket is known to want, or wants now.
-
-        Args:
-            request: What to send.
-            send: Sends it once.
-
-        Raises:
-            StorageInvalidRequestError: The bucket wants the checksum of a body that cannot be read again; the
-                next one will be sent in parts, so it is retryable (code "CHECKSUM_REQUIRED").
-            StorageError: Whatever `send` raises; or the body cannot be read.
-        """
-        if self._lacks(request):
-            request = await _with_md5(request)
-        try:
-            return await send(request)
-        except StorageError as error:
-            if error.code != ErrorCode.CHECKSUM_REQUIRED or HEADER in request.headers:
-                raise
-            refusal = error
-        self.learn(request.operation)
-        if not request.replayable:
-            raise _cannot_be_read_again(refusal)
-        request = await _with_md5(request)
-        try:
-            return await send(request)
-        except StorageError as error:
-            if refusal.applied == "maybe":
-                error.applied = "maybe"
-            raise
-
-    def _lacks(self, request: S3Request) -> bool:
+    def lacks(self, request: S3Request) -> bool:
         """Whether a request has to carry a checksum that can be computed, and does not yet."""
         needed = request.checked or request.operation in self._operations
         return needed and request.replayable and HEADER not in request.headers
+
+    def wants(self, refusal: StorageError, request: S3Request) -> bool:
+        """Whether a request was refused because the bucket wants the checksum of its body."""
+        return refusal.code == ErrorCode.CHECKSUM_REQUIRED and HEADER not in request.headers
+
+    async def after(self, refusal: StorageError, request: S3Request) -> S3Request:
+        """The request to send in place of one that was refused for that.
+
+        Raises:
+            StorageInvalidRequestError: The body cannot be read again; the next one will be sent in parts, so
+                it is retryable (code "CHECKSUM_REQUIRED").
+            StorageError: The body cannot be read.
+        """
+        self.learn(request.operation)
+        if not request.replayable:
+            raise _cannot_be_read_again(refusal)
+        return await with_md5(request)
 
     def learn(self, operation: str) -> None:
         """Take note of an operation that is refused without one."""
@@ -95,7 +80,7 @@ def _cannot_be_read_again(refusal: StorageError) -> StorageInvalidRequestError:
     )
 
 
-async def _with_md5(request: S3Request) -> S3Request:
+async def with_md5(request: S3Request) -> S3Request:
     """The same request with the `Content-MD5` of its body, computed off the loop where that takes time.
 
     Raises:

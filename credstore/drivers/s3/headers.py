@@ -12,7 +12,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from operator import methodcaller
+from functools import lru_cache
+from typing import NamedTuple
 from urllib.parse import quote
 
 from credstore.driver.header_text import PLAIN, decode_text, encode_text
@@ -23,7 +24,13 @@ from credstore.driver.refusals import (
     check_storage_class,
     check_tags,
 )
-from credstore.driver.values import ContentHeaders, Precondition, shared_headers
+from credstore.driver.values import (
+    DIGEST,
+    ContentHeaders,
+    Precondition,
+    shared_headers,
+    split_metadata,
+)
 from credstore.drivers.s3.dialect import S3Dialect
 from credstore.drivers.s3.options import S3PutOptions
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
@@ -31,7 +38,6 @@ from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, Retention, strong_etag
 
 META = "x-amz-meta-"
-_IS_META = methodcaller("startswith", META)
 SHA256 = "x-amz-checksum-sha256"
 SSE = "x-amz-server-side-encryption"
 SSE_C = SSE + "-customer-"
@@ -49,6 +55,7 @@ MISSING_META = "x-amz-missing-meta"
 REDIRECT = "x-amz-website-redirect-location"
 """Where a bucket that serves a website redirects requests for the object."""
 _EXTRAS = ("expires", REDIRECT, MISSING_META)
+_RARE = frozenset({"x-amz-version-id", "x-amz-tagging-count", *_EXTRAS})
 
 
 def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
@@ -56,13 +63,41 @@ def metadata_headers(joined: Mapping[str, str]) -> dict[str, str]:
     return {META + name: encode_text(value) for name, value in joined.items()}
 
 
-def read_metadata(headers: Mapping[str, str]) -> dict[str, str]:
-    """The flat metadata found in a response's headers (lower-case names)."""
-    start = len(META)
-    return {
-        name[start:]: decode_text(headers[name]) if "=?" in headers[name] else headers[name]
-        for name in filter(_IS_META, headers)
-    }
+class Layout(NamedTuple):
+    """Where in the headers of a response is what it says about an object.
+
+    Attributes:
+        metadata: Names of the user's metadata, and the header of each.
+        system: Those of credstore's own, without write-id and digest.
+        write_id: The header of the write-id, or None.
+        digest: The header of the digest, or None.
+        rare: Whether there is anything about its version, encryption or tags, or for `read_extras`.
+    """
+
+    metadata: Mapping[str, str]
+    system: Mapping[str, str]
+    write_id: str | None
+    digest: str | None
+    rare: bool
+
+
+@lru_cache(maxsize=256)
+def layout_of(names: tuple[str, ...]) -> Layout:
+    """That of a response with these headers (lower-case names), which most of a store's have in common."""
+    kept = split_metadata({name.removeprefix(META): name for name in names if name.startswith(META)})
+    digest = META + DIGEST
+    return Layout(
+        kept.metadata,
+        kept.system,
+        kept.write_id,
+        digest if digest in names else None,
+        rare=any(name in _RARE or name.startswith(SSE) for name in names),
+    )
+
+
+def read_metadata(named: Mapping[str, str], headers: Mapping[str, str]) -> dict[str, str]:
+    """Metadata from the headers that have it, by its own names."""
+    return {name: decode_text(headers[header]) for name, header in named.items()}
 
 
 def content_headers(headers: ContentHeaders) -> dict[str, str]:

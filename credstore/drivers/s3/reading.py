@@ -18,7 +18,7 @@ from credstore.driver.reader import known_reader
 from credstore.driver.values import ObjectInfo, ReadOptions, StoredReader
 from credstore.drivers.s3.bucket import Bucket
 from credstore.drivers.s3.measuring import Measure, cut, info_of, no_length
-from credstore.drivers.s3.requests import get_object, head_object
+from credstore.drivers.s3.requests import S3Request, get_object, head_object
 from credstore.drivers.s3.responses import (
     check_is_s3,
     check_is_version,
@@ -115,8 +115,12 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
         if options.end is not None and options.end <= options.start:
             return await _nothing(bucket, key, options)
     patience = None if options.deadline is None else options.deadline - time.monotonic()
+    request = get_object(key, options, bucket.dialect, ranged=not all_of_it)
     try:
-        opened = await _open(bucket, key, options, ranged=not all_of_it)
+        reply = await bucket.call(request, deadline=options.deadline, stream=True)
+        if all_of_it and (reader := _at_hand(bucket, key, options, reply)) is not None:
+            return reader
+        opened = await _opened(bucket, key, options, request, reply)
     except StorageInvalidRequestError as error:
         if error.code != ErrorCode.INVALID_RANGE or options.start > 0:
             raise
@@ -142,6 +146,29 @@ async def open_object(bucket: Bucket, key: str, options: ReadOptions) -> StoredR
         digest=opened.info.digest if whole else None,
         close=body.aclose,
     )
+
+
+def _at_hand(bucket: Bucket, key: str, options: ReadOptions, reply: Reply) -> StoredReader | None:
+    """A reader of all of an object whose response has arrived with nothing unusual about it, as of most.
+
+    None where it takes a closer look, with nothing read but what is not as long as it should be.
+    """
+    headers, response = reply.headers, reply.response
+    length = parse_size(headers.get("content-length"))
+    if (
+        response is None
+        or length is None
+        or reply.status == PARTIAL
+        or options.version_id is not None
+        or "etag" not in headers
+        or "content-range" in headers
+    ):
+        return None
+    content = response.take_whole(length)
+    if content is None or len(content) != length:
+        return None
+    info = parse_info(key, headers, size=length, served_by=bucket.label)
+    return known_reader(info, content, length=length, digest=info.digest)
 
 
 def _stream(
@@ -242,6 +269,19 @@ async def _open(
     """
     request = get_object(key, options, bucket.dialect, ranged=ranged)
     reply = await bucket.call(request, deadline=options.deadline, stream=True)
+    return await _opened(bucket, key, options, request, reply, counting=counting)
+
+
+async def _opened(
+    bucket: Bucket,
+    key: str,
+    options: ReadOptions,
+    request: S3Request,
+    reply: Reply,
+    *,
+    counting: bool = True,
+) -> Opened:
+    """What the reply to such a request gives."""
     response = reply.response
     if response is None:
         raise StorageIntegrityError("the response has no body to read", code=ErrorCode.NO_BODY)

@@ -9,15 +9,17 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
-from credstore.driver.header_text import read_etag, readable
+from credstore.driver.header_text import decode_text, read_etag, readable
 from credstore.driver.location import BucketLocation
 from credstore.driver.meaning import Meaning
-from credstore.driver.values import ObjectInfo, split_metadata
+from credstore.driver.values import ObjectInfo, parse_digest
 from credstore.drivers.s3.errors import DENIED, NO_VERSION, ON_THE_WAY, REGION, meaning_of
 from credstore.drivers.s3.headers import (
     SHA256,
     format_sha256,
+    layout_of,
     read_content_headers,
     read_encryption,
     read_extras,
@@ -359,30 +361,27 @@ def parse_info(key: str, headers: Mapping[str, str], *, size: int, served_by: st
         served_by: The provider's label.
     """
     headers = readable(headers)
-    kept = split_metadata(read_metadata(headers))
-    encryption, kms_key_id = read_encryption(headers)
-    tags = headers.get("x-amz-tagging-count")
-    return made(
-        ObjectInfo,
-        {
-            "key": key,
-            "size": size,
-            "etag": read_etag(headers.get("etag")),
-            "last_modified": parse_time(headers.get("last-modified")),
-            "storage_class": headers.get("x-amz-storage-class", "STANDARD"),
-            "version_id": version_of(headers),
-            "headers": read_content_headers(headers),
-            "metadata": kept.metadata,
-            "system": kept.system,
-            "write_id": kept.write_id,
-            "digest": kept.digest,
-            "encryption": encryption,
-            "kms_key_id": kms_key_id,
-            "tag_count": None if tags is None else parse_size(tags),
-            "extras": read_extras(headers),
-            "served_by": served_by,
-        },
-    )
+    layout = layout_of(tuple(headers))
+    digest = layout.digest
+    fields: dict[str, Any] = {
+        "key": key,
+        "size": size,
+        "etag": read_etag(headers.get("etag")),
+        "last_modified": parse_time(headers.get("last-modified")),
+        "storage_class": headers.get("x-amz-storage-class", "STANDARD"),
+        "headers": read_content_headers(headers),
+        "metadata": read_metadata(layout.metadata, headers) if layout.metadata else {},
+        "system": read_metadata(layout.system, headers) if layout.system else {},
+        "write_id": None if layout.write_id is None else decode_text(headers[layout.write_id]),
+        "digest": None if digest is None else parse_digest(decode_text(headers[digest])),
+        "served_by": served_by,
+    }
+    if layout.rare:
+        fields["version_id"] = version_of(headers)
+        fields["encryption"], fields["kms_key_id"] = read_encryption(headers)
+        fields["tag_count"] = parse_size(headers.get("x-amz-tagging-count"))
+        fields["extras"] = read_extras(headers)
+    return made(ObjectInfo, fields)
 
 
 def version_of(headers: Mapping[str, str]) -> str | None:

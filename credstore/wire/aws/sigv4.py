@@ -198,7 +198,8 @@ def _canonical_headers(headers: Mapping[str, str]) -> tuple[str, str]:
     """The signed names joined by ";" and one line for each, both in the order of the names."""
     names, lines, in_order = _form(tuple(headers))
     text = lines % in_order(headers)
-    if _may_need_folding(text):
+    # Most values have no blank at all.
+    if (" " in text or "\t" in text) and _may_need_folding(text):
         text = lines % tuple([_folded(value) for value in in_order(headers)])
     return names, text
 
