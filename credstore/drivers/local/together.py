@@ -4,12 +4,14 @@ Rules of this file: each object is published as alone, by its own rename or link
 attributes are on the disk, and is acknowledged when the directories that lead to it are. Only the flushes
 are shared: those of one step are one flush of the whole file system, where that is known to keep the promise,
 else they are made at the same time, each directory's once for all. What is not straightforward (a name in the
-way, a race with others) is done again alone.
+way, a race with others) is done again alone. One group is on the processor while another waits for the disk,
+since their threads would only take Python's lock from each other at each call of the system.
 """
 
 from __future__ import annotations
 
 import contextlib
+import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -27,8 +29,8 @@ from credstore.drivers.local.objects import BlockedError, Found, Objects
 from credstore.drivers.local.root import Root
 from credstore.errors import StorageError, StorageTimeoutError
 
-MOST = 48
-"""Objects of one group; each has some ten files and directories open."""
+MOST = 64
+"""Objects of one group; each has some six files and directories open."""
 GROUPED = 64 * 1024
 """Size in bytes of the largest object that is stored in a group."""
 FLUSHES = 32
@@ -92,6 +94,7 @@ class Together:
     _flushers: ThreadPoolExecutor = field(
         default_factory=lambda: ThreadPoolExecutor(FLUSHES, thread_name_prefix="credstore-local-flush")
     )
+    _turn: threading.Lock = field(default_factory=threading.Lock)
     _flushes_all: bool = field(init=False)
 
     def __post_init__(self) -> None:
@@ -109,7 +112,7 @@ class Together:
             OSError: As well.
         """
         alone: list[Write] = []
-        with contextlib.ExitStack() as held:
+        with self._turn, contextlib.ExitStack() as held:
             self.objects.prepare()
             self.root.check_there()
             branches = held.enter_context(Branches())
@@ -201,13 +204,24 @@ class Together:
             here = branches.identity(self.root.fd)
             found = [branches.identity(fd) for fd in (self.root.part("tmp"), *directories)]
             if here is not None and all(each is not None and each[0] == here[0] for each in found):
-                self.root.syncer.sync_all(self.root.fd, fds[0])
+                with self._away():
+                    self.root.syncer.sync_all(self.root.fd, fds[0])
                 return
-        jobs = [self._flushers.submit(self.root.syncer.sync, fd) for fd in fds]
-        errors = [job.exception() for job in jobs]
+        with self._away():
+            jobs = [self._flushers.submit(self.root.syncer.sync, fd) for fd in fds]
+            errors = [job.exception() for job in jobs]
         for error in errors:
             if error is not None:
                 raise error
+
+    @contextlib.contextmanager
+    def _away(self) -> Generator[None, None, None]:
+        """Give the turn to another group meanwhile."""
+        self._turn.release()
+        try:
+            yield
+        finally:
+            self._turn.acquire()
 
     def _show(self, step: _Step) -> None:
         self.objects.show(step.file, step.shelf, step.token, step.found, step.write.precondition)

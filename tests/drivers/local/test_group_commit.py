@@ -160,6 +160,7 @@ def test_what_is_on_another_file_system_is_flushed_by_itself(tmp_path, whole, mo
             for fd in places:
                 stack.callback(os.close, fd)
             stack.enter_context(monkeypatch.context()).setattr(flushing.os, "fstat", elsewhere)
+            stack.enter_context(driver._together._turn)
             for fd in places:
                 driver._together._flush([], [fd] * together.MANY, Branches())
 
