@@ -139,7 +139,9 @@ class LocalDriver(Driver):
                 request.progress(len(data), len(data))
             return result_of(request, token, digest)
         if data is not None:
-            token, digest = await self._run(self._put_bytes, request, data, deadline=request.deadline)
+            token, digest = await self._run(
+                self._put_bytes, request, data, deadline=request.deadline, quick=not self._config.fsync
+            )
             if request.progress is not None:
                 request.progress(len(data), len(data))
             return result_of(request, token, digest)
@@ -195,7 +197,7 @@ class LocalDriver(Driver):
     async def get(self, key: str, options: ReadOptions = READ_ALL) -> StoredReader:
         """Open the stored bytes; see `Driver.get`. Later writes do not change what this reader returns."""
         refusals.check_read(options, self._capabilities, self.name)
-        opened = await self._run(self._open_and_read, key, options, deadline=options.deadline)
+        opened = await self._run(self._open_and_read, key, options, deadline=options.deadline, quick=True)
         start, end = options.span(opened.token.size)
         whole = end - start == opened.token.size
         info = info_of(key, opened.token, opened.etag, opened.attributes)
@@ -243,7 +245,7 @@ class LocalDriver(Driver):
             with contextlib.closing(self._open(key, options)) as opened:
                 return opened.token, opened.etag, opened.attributes
 
-        return info_of(key, *await self._run(look, deadline=options.deadline))
+        return info_of(key, *await self._run(look, deadline=options.deadline, quick=True))
 
     async def delete(
         self,
@@ -473,11 +475,13 @@ class LocalDriver(Driver):
         finally:
             self._workers.close()  # Also if this is cancelled meanwhile: a second call finds nothing to do.
 
-    async def _run(self, work: Callable[..., T], *args: object, deadline: float | None = None) -> T:
+    async def _run(
+        self, work: Callable[..., T], *args: object, deadline: float | None = None, quick: bool = False
+    ) -> T:
         """Call `work` in a thread, with the operating system's refusals as credstore's errors."""
         self._guard.check(deadline)
         try:
-            return await self._workers.run(work, *args)
+            return await self._workers.run(work, *args, quick=quick)
         except StorageError:
             raise  # Some are themselves an `OSError`.
         except OSError as error:

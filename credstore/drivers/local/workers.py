@@ -4,7 +4,9 @@ A thread cannot be interrupted. So that nothing becomes visible after `Cancelled
 error waits for the thread that is at work, and one that has not started never starts.
 
 What costs most in a small read is not the disk, but waking a thread and waking the loop again. So a thread
-that is awake takes what else waits, and the loop is woken once for all that is done by then.
+that is awake takes what else waits, and the loop is woken once for all that is done by then. Calls that are
+`quick`, unless the disk is slow, have one thread for all of them: threads that do not wait for a disk take
+Python's lock from each other, which costs more than such a call.
 """
 
 from __future__ import annotations
@@ -14,24 +16,29 @@ from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
+from functools import partial
 from threading import Lock
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, TypeVar, cast
 
 from credstore.concurrency import until_done
 
+STALLED = 0.002
+"""Seconds after which quick calls that wait get more threads if none has been taken since."""
+
 T = TypeVar("T")
-P = ParamSpec("P")
 
 
 class _Results:
     """What threads have done for one loop, which is woken once for all that it has not taken yet."""
 
-    __slots__ = ("_done", "_told", "loop")
+    __slots__ = ("_done", "_told", "loop", "watched")
 
     def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
         self.loop = loop
         self._done: deque[_Job[Any]] = deque()
         self._told = False
+        self.watched = False
+        """Whether quick calls that wait are looked at soon."""
 
     def add(self, job: _Job[Any]) -> None:
         """Hand over a job that has ended; from any thread."""
@@ -50,13 +57,14 @@ class _Results:
 class _Job(Generic[T]):
     """A call in a thread."""
 
-    __slots__ = ("_ended", "_error", "_result", "_work", "future", "results")
+    __slots__ = ("_ended", "_error", "_result", "_work", "future", "quick", "results")
 
-    def __init__(self, work: Callable[[], T], results: _Results) -> None:
+    def __init__(self, work: Callable[[], T], results: _Results, *, quick: bool) -> None:
         self._work = work
         self._result: T | None = None
         self._error: BaseException | None = None
         self._ended = False
+        self.quick = quick
         self.results = results
         self.future: asyncio.Future[T] = results.loop.create_future()
 
@@ -105,12 +113,15 @@ class Workers:
         self._waiting: deque[_Job[Any]] = deque()
         self._awake = 0
         """Threads that look whether anything waits before they sleep."""
+        self._long = 0
+        """Of those, the ones that do what is not quick."""
+        self._taken = 0
         self._lock = Lock()
         self._results: _Results | None = None
 
-    async def run(self, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    async def run(self, work: Callable[..., T], *args: object, quick: bool = False) -> T:
         """Call `work` in a thread; a result that no caller will get is closed if it can be."""
-        job = self._begin(lambda: work(*args, **kwargs))
+        job = self._begin(partial(work, *args), quick=quick)
         try:
             return await job.future
         except asyncio.CancelledError:
@@ -128,25 +139,51 @@ class Workers:
         if cancelled is not None:
             raise cancelled
 
-    def _begin(self, work: Callable[[], T]) -> _Job[T]:
+    def _begin(self, work: Callable[[], T], *, quick: bool = False) -> _Job[T]:
         loop = asyncio.get_running_loop()
         results = self._results
         if results is None or results.loop is not loop:
             results = self._results = _Results(loop)
-        job = _Job(work, results)
+        job = _Job(work, results, quick=quick)
         with self._lock:
             self._waiting.append(job)
-            more = self._awake < self._most
+            more = self._awake < (min(self._long + 1, self._most) if quick else self._most)
             self._awake += more
         if more:
             try:
-                self._pool.submit(self._work_off)
+                self._wake()
             except BaseException:
-                with self._lock:
-                    self._awake -= 1
                 self._withdraw(job)
                 raise
+        elif quick and not results.watched:
+            results.watched = True
+            results.loop.call_later(STALLED, self._look, results, self._taken)
         return job
+
+    def _wake(self) -> None:
+        try:
+            self._pool.submit(self._work_off)
+        except BaseException:
+            with self._lock:
+                self._awake -= 1
+            raise
+
+    def _look(self, results: _Results, taken: int) -> None:
+        """Wake a thread for each call that waits if none was taken for a while."""
+        results.watched = False
+        with self._lock:
+            waiting, stalled, taken = len(self._waiting), taken == self._taken, self._taken
+        if not waiting:
+            return
+        with suppress(RuntimeError):  # Closed meanwhile, or the system has no more threads.
+            for _ in range(waiting if stalled else 0):
+                with self._lock:
+                    if self._awake == self._most:
+                        return
+                    self._awake += 1
+                self._wake()
+        results.watched = True
+        results.loop.call_later(STALLED, self._look, results, taken)
 
     def _withdraw(self, job: _Job[Any]) -> bool:
         """Whether a job never starts: no thread has it."""
@@ -164,7 +201,17 @@ class Workers:
                     self._awake -= 1
                     return
                 job = self._waiting.popleft()
+                self._taken += 1
+                self._long += not job.quick
+                # What is quick does not wait for what is not.
+                more = bool(self._waiting) and self._awake == self._long < self._most
+                self._awake += more
+            if more:
+                with suppress(RuntimeError):  # Closed meanwhile: this thread does all that waits.
+                    self._wake()
             job.run()
+            with self._lock:
+                self._long -= not job.quick
             job.results.add(job)
             del job
 
