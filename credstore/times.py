@@ -14,6 +14,8 @@ _FIRST = datetime.min.replace(tzinfo=UTC) + _ROOM
 _LAST = datetime.max.replace(tzinfo=UTC) - _ROOM
 _ISO_TIME = re.compile(r"\d{4}(-?)\d\d\1\d\d[Tt ]\d\d", re.ASCII)
 _IMF_FIXDATE = re.compile(r"[A-Z][a-z]{2}, (\d\d) ([A-Z][a-z]{2}) (\d{4}) (\d\d):(\d\d):(\d\d) GMT", re.ASCII)
+_LONGEST = 64
+"""Characters of a date that is remembered: nothing keeps all that a server can send in place of one."""
 _NOT_A_DATE = (ValueError, OverflowError, TypeError, IndexError)
 """What reading a text raises that is not a date, or one before year 1 or after 9999 in UTC."""
 _MONTHS = "JanFebMarAprMayJunJulAugSepOctNovDec"
@@ -43,7 +45,7 @@ def parse_time(text: str | None) -> datetime | None:
     """An ISO 8601 (XML) or HTTP (header) date as UTC, or None if `datetime` cannot hold it."""
     if not text or not (text := text.strip()):
         return None
-    if text[-1] == "T":
+    if text[-1] == "T" and len(text) <= _LONGEST:
         return _in_gmt(text)
     found: datetime | None
     try:

@@ -120,7 +120,7 @@ class ContentHeaders:
 NO_HEADERS = ContentHeaders()
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def shared_headers(
     content_type: str | None,
     content_encoding: str | None,

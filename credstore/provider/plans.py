@@ -82,14 +82,14 @@ async def sealed_write(
     policy = session.policy_of(asked, options.get("timeout"))
     if policy is None or len(body.data) > INLINE:
         return None
+    options = options.copy()
     if asked is not None and isinstance(asked, ClientSide):
-        options = options.copy()
         del options["encryption"]
     plan = _plan_of(options, session, sealed=True)
     if plan is None:
         return None
-    if "metadata" in options:  # Before there is a key that nothing needs.
-        checked_metadata(options["metadata"], plan.able.max_metadata_size)
+    if "metadata" in options:  # Before there is a key that nothing needs, and the caller can change it.
+        options["metadata"] = checked_metadata(options["metadata"], plan.able.max_metadata_size)
     write_id = os.urandom(16).hex()
     sealed = await sealed_bytes(policy, body.data, (key, write_id), None, len(body.data))
     return plain_request(plan, key, BytesBody(sealed), options, write_id), plan.content_type

@@ -20,7 +20,7 @@ import httptools
 
 from credstore.model import NOTHING
 from credstore.wire.proxy import Proxy
-from credstore.wire.transport import WireError
+from credstore.wire.transport import REMEMBERED, WireError
 
 AT_ONCE = 256 * 1024
 """Bytes read from a socket at once."""
@@ -40,7 +40,7 @@ Throttle = Callable[[int], Awaitable[None]]
 
 def _read(names: list[bytes], values: list[bytes]) -> dict[str, str]:
     """Headers by lower-case name, without the blanks around their values; repeated ones are joined."""
-    known = _lower(tuple(names))
+    known = _lower(tuple(names)) if len(names) <= REMEMBERED else _lower.__wrapped__(tuple(names))
     # In one step: what is not UTF-8 stays in its value, since the line breaks between them are ASCII.
     text = b"\n".join(values).decode("utf-8", "surrogateescape")
     texts = text.split("\n") if values else []
@@ -50,7 +50,7 @@ def _read(names: list[bytes], values: list[bytes]) -> dict[str, str]:
     return headers if len(headers) == len(known) else _joined(known, texts)
 
 
-@lru_cache(maxsize=256)
+@lru_cache(maxsize=64)
 def _lower(names: tuple[bytes, ...]) -> tuple[str, ...]:
     """The names of a response's headers in lower case: nearly all responses of a server have the same."""
     return tuple([name.decode("latin-1").lower() for name in names])

@@ -26,6 +26,9 @@ WireKind = Literal[
 ]
 """Where an exchange broke; those of a proxy are about the way to the origin, which received nothing."""
 
+REMEMBERED = 64
+"""Headers of a response whose names may be remembered: no server needs more, and any can send them."""
+
 
 class WireError(Exception):
     """The exchange ended without a complete response; never reaches users.

@@ -155,3 +155,32 @@ def test_a_key_may_be_named_like_what_is_kept_beside_objects():
             assert await reads(store, "a") == (DATA, DATA, DATA[5:9])
 
     asyncio.run(main())
+
+
+class Waiting(LocalKey):
+    """A key that takes its time, as a key service does."""
+
+    async def generate(self, random, store_id):
+        for _ in range(5):
+            await asyncio.sleep(0)
+        return await super().generate(random, store_id)
+
+
+@pytest.mark.parametrize("made", [LocalKey, Waiting])
+@pytest.mark.parametrize("shreddable", [False, True])
+def test_metadata_is_what_it_was_when_the_call_was_made(made, shreddable):
+    """One dict for all calls, which the caller changes while a key is asked for."""
+
+    async def main():
+        policy = ClientSide(KeyRing(made(secrets.token_bytes(32))), store_id="s", shreddable=shreddable)
+        provider = over(Spy(), encryption=policy)
+        metadata, calls = {}, []
+        for who in ("alice", "bob"):
+            metadata["owner"] = who
+            calls.append(asyncio.ensure_future(provider.store(who, b"x", metadata=metadata)))
+            await asyncio.sleep(0)
+        metadata["owner"] = "nobody\n"
+        await asyncio.gather(*calls)
+        return [(await provider.get_metadata(who)).metadata["owner"] for who in ("alice", "bob")]
+
+    assert asyncio.run(main()) == ["alice", "bob"]

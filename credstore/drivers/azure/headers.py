@@ -62,7 +62,7 @@ def encode_name(name: str) -> str:
     return _TO_ESCAPE.sub(lambda found: f"_{ord(found[0]):02x}", name)
 
 
-@lru_cache(maxsize=1024)
+@lru_cache(maxsize=128)
 def decode_name(name: str) -> str:
     """The inverse of `encode_name`; other identifiers stay as they are, in lower case."""
     name = name.lower()

@@ -36,6 +36,7 @@ from credstore.drivers.s3.options import S3PutOptions
 from credstore.encryption import CustomerKey, KmsKey, ServerEncryption
 from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.model import NOTHING, Retention, strong_etag
+from credstore.wire.transport import REMEMBERED
 
 META = "x-amz-meta-"
 SHA256 = "x-amz-checksum-sha256"
@@ -81,9 +82,13 @@ class Layout(NamedTuple):
     rare: bool
 
 
-@lru_cache(maxsize=256)
 def layout_of(names: tuple[str, ...]) -> Layout:
     """That of a response with these headers (lower-case names), which most of a store's have in common."""
+    return _layout_of(names) if len(names) <= REMEMBERED else _layout_of.__wrapped__(names)
+
+
+@lru_cache(maxsize=64)
+def _layout_of(names: tuple[str, ...]) -> Layout:
     kept = split_metadata({name.removeprefix(META): name for name in names if name.startswith(META)})
     digest = META + DIGEST
     return Layout(
