@@ -53,10 +53,11 @@ class Mark:
     def decode(cls, data: bytes) -> Mark | None:
         """The inverse of `encode`, whatever NULs follow; None where nothing, or only a part, was written."""
         try:
-            key, write_id, removed, end = data.rstrip(b"\0").decode().split("\0")
+            key, write_id, removed, end = data.decode().split("\0", 3)
         except ValueError:
             return None
-        return None if end != _END else cls(key, write_id or None, removed or None)
+        # Without the sign it is by an earlier version, which cut the file, if nothing at all follows.
+        return None if end and end.rstrip("\0") != _END else cls(key, write_id or None, removed or None)
 
     def doubts(self, write_id: str | None, token: Token) -> bool:
         """Whether the version of this write may not be there, the file there being `token`."""

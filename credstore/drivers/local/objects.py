@@ -232,7 +232,7 @@ class Objects:
         token = self._keep(shelf, file, token, attributes, replaced)
         self.show(file, shelf, token, found, precondition)
         self._flush(where)
-        self.check_place(where, place, token)
+        self.check_place(where, place)
         return token
 
     def show(
@@ -252,11 +252,11 @@ class Objects:
                     raise MovedError from error
                 raise translate(error) from error
 
-    def check_place(self, where: Directories, place: Place, token: Token) -> None:
+    def check_place(self, where: Directories, place: Place) -> None:
         """Notice that the root, or the key's directory, was moved away with the object just published."""
-        if self._root.leads_to(place, token):
-            return
         self._root.check_there(applied="maybe")
+        if self._root.leads_to(where.last, place.directories):
+            return
         try:
             with Directories.open(self._root.fd, place.directories) as now:
                 same = os.path.samestat(os.fstat(now.last), os.fstat(where.last))

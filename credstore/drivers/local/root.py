@@ -17,12 +17,12 @@ import json
 import os
 import secrets
 import threading
+from collections.abc import Sequence
 from pathlib import Path
 
 from credstore.drivers.local.atomic import (
     DIRECTORY,
     Temporary,
-    Token,
     create_locked,
     open_regular,
     opened,
@@ -33,7 +33,7 @@ from credstore.drivers.local.attributes import reap
 from credstore.drivers.local.directories import Directories
 from credstore.drivers.local.failures import unusable_root
 from credstore.drivers.local.flushing import LASTING, Syncer
-from credstore.drivers.local.names import CONTROL, Place
+from credstore.drivers.local.names import CONTROL
 from credstore.errors import (
     Applied,
     ErrorCode,
@@ -107,14 +107,16 @@ class Root:
         if not os.path.samestat(there, self._here) and not os.path.samestat(there, os.fstat(self.fd)):
             raise self._gone("was replaced by another one", applied)
 
-    def leads_to(self, place: Place, token: Token) -> bool:
-        """Whether the root's path and a place below it lead to just this file now; one system call."""
-        path = os.path.join(self.path, *place.directories, place.name)  # noqa: PTH118 - a path object is slow
+    def leads_to(self, directory: int, names: Sequence[str]) -> bool:
+        """Whether these names lead from the root to an open directory now, no link among them.
+
+        Linux says where a directory is that is held open; elsewhere this is False.
+        """
         try:
-            there = os.stat(path, dir_fd=self._from)
+            root, there = (os.readlink(f"/proc/self/fd/{fd}") for fd in (self.fd, directory))  # noqa: PTH115
         except OSError:
             return False
-        return (there.st_ino, there.st_dev) == (token.inode, self._here.st_dev)
+        return there == os.path.join(root, *names)  # noqa: PTH118 - a path object is slow
 
     def _gone(self, what: str, applied: Applied) -> StorageConfigurationError:
         outcome = "; the write was done in the directory that was there before" if applied == "maybe" else ""

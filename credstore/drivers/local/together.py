@@ -11,6 +11,7 @@ since their threads would only take Python's lock from each other at each call o
 from __future__ import annotations
 
 import contextlib
+import errno
 import threading
 import time
 from collections.abc import Generator, Iterable, Sequence
@@ -29,8 +30,8 @@ from credstore.drivers.local.objects import BlockedError, Found, Objects
 from credstore.drivers.local.root import Root
 from credstore.errors import StorageError, StorageTimeoutError
 
-MOST = 64
-"""Objects of one group; each has some six files and directories open."""
+MOST = 48
+"""Objects of one group; each has some six files and directories open, in directories of its own some ten."""
 GROUPED = 64 * 1024
 """Size in bytes of the largest object that is stored in a group."""
 FLUSHES = 32
@@ -38,7 +39,8 @@ FLUSHES = 32
 MANY = 8
 """Flushes in whose place the file system is flushed as a whole, where it can be."""
 _PATIENCE = 0.02
-"""Seconds that a group waits for a lock."""
+"""Seconds that a group waits for locks, those of all its objects together."""
+_NO_MORE_FILES = frozenset({errno.EMFILE, errno.ENFILE})
 
 
 @dataclass(slots=True, eq=False)
@@ -117,9 +119,10 @@ class Together:
             self.root.check_there()
             branches = held.enter_context(Branches())
             ready: list[_Step] = []
+            soon = time.monotonic() + _PATIENCE
             for write in writes:
                 with _outcome(write, alone):
-                    ready.append(self._prepared(write, branches, held))
+                    ready.append(self._prepared(write, branches, soon, held))
             self._make_durable(ready, branches)
             shown: list[_Step] = []
             for step in ready:
@@ -135,16 +138,20 @@ class Together:
                 if step.write.error is not None or step.write in alone:
                     step.hold.clean = False  # The next writer looks at what is left.
         for write in alone:
-            with _outcome(write, []):
+            try:
                 write.token = self._alone(write)
+            except StorageError as error:
+                write.error = error
+            except OSError as error:
+                write.error = translate(error)
 
-    def _prepared(self, write: Write, branches: Branches, held: contextlib.ExitStack) -> _Step:
+    def _prepared(self, write: Write, branches: Branches, soon: float, held: contextlib.ExitStack) -> _Step:
         """All of an object but its name, not flushed; its key is locked until the end."""
         objects, key = self.objects, write.attributes.key
         with contextlib.ExitStack() as own:
             file = own.enter_context(contextlib.closing(objects.temporary(key)))
             file.write(write.data)
-            hold = own.enter_context(self._locked(key, write.deadline))
+            hold = own.enter_context(self._locked(key, soon, write.deadline))
             found = own.enter_context(objects.place(key, branches))
             objects.check(write.precondition, key, found.current)
             objects.check_removable(key, found.current)
@@ -162,11 +169,13 @@ class Together:
             held.push(own.pop_all())
         return _Step(write, file, hold, found, shelf, kept, token)
 
-    def _locked(self, key: str, deadline: float | None) -> Hold:
-        """The key's lock; where it is held elsewhere, the group does not wait for it."""
-        soon = time.monotonic() + _PATIENCE
+    def _locked(self, key: str, soon: float, deadline: float | None) -> Hold:
+        """The key's lock; where it is held elsewhere, neither this group nor another waits long for it."""
+        with contextlib.suppress(StorageTimeoutError):
+            return self.objects.writing(key, 0.0)
         try:
-            return self.objects.writing(key, soon if deadline is None else min(soon, deadline))
+            with self._away():
+                return self.objects.writing(key, soon if deadline is None else min(soon, deadline))
         except StorageTimeoutError:
             raise MovedError from None
 
@@ -245,7 +254,7 @@ class Together:
     def _end(self, step: _Step) -> None:
         if step.write.error is not None:
             return
-        self.objects.check_place(step.found.where, step.found.place, step.token)
+        self.objects.check_place(step.found.where, step.found.place)
         if step.found.current is not None:
             self.objects.sweep(step.write.attributes.key, step.token, step.hold)
 
@@ -265,4 +274,7 @@ def _outcome(write: Write, alone: list[Write]) -> Generator[None, None, None]:
     except StorageError as error:
         write.error = error
     except OSError as error:
-        write.error = translate(error)
+        if error.errno in _NO_MORE_FILES:  # There are more when the group has closed its own.
+            alone.append(write)
+        else:
+            write.error = translate(error)

@@ -155,7 +155,7 @@ class Workers:
             except BaseException:
                 self._withdraw(job)
                 raise
-        elif quick and not results.watched:
+        if len(self._waiting) > more and not results.watched:
             results.watched = True
             results.loop.call_later(STALLED, self._look, results, self._taken)
         return job
@@ -173,8 +173,8 @@ class Workers:
         results.watched = False
         with self._lock:
             waiting, stalled, taken = len(self._waiting), taken == self._taken, self._taken
-        if not waiting:
-            return
+            if not waiting or self._awake == self._most:
+                return
         with suppress(RuntimeError):  # Closed meanwhile, or the system has no more threads.
             for _ in range(waiting if stalled else 0):
                 with self._lock:

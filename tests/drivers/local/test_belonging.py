@@ -84,7 +84,11 @@ def test_a_mark_comes_back_whole_or_not_at_all(mark):
     data = mark.encode()
     assert Mark.decode(data) == Mark.decode(data.ljust(3000, b"\0")) == mark
     for end in range(len(data)):
-        assert Mark.decode(data[:end]) is Mark.decode(data[:end].ljust(3000, b"\0")) is None
+        assert Mark.decode(data[:end].ljust(3000, b"\0")) is None
+    for end in range(len(data) - 1):
+        assert Mark.decode(data[:end]) is None
+    # What an earlier version wrote, which had no sign, and cut the file.
+    assert Mark.decode(data[:-1]) == mark
 
 
 def test_a_file_put_where_an_object_was_deleted_is_its_own_though_cleaning_up_failed(tmp_path, monkeypatch):

@@ -13,10 +13,11 @@ import pytest
 from credstore.driver import CREATE, Precondition
 from credstore.driver.values import NO_HEADERS
 from credstore.drivers.local import flushing, together
+from credstore.drivers.local.atomic import Temporary
 from credstore.drivers.local.attributes import Attributes
 from credstore.drivers.local.directories import Branches
 from credstore.drivers.local.gathering import AT_ONCE, Gathering
-from credstore.drivers.local.locks import stripe_of
+from credstore.drivers.local.locks import KeyLocks, stripe_of
 from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConflictError,
@@ -29,9 +30,9 @@ from credstore.errors import (
 from tests.drivers.local.support import leftovers, list_keys, make_driver, put_request, read_pair
 
 
-def run(root, work, **settings):
+def run(root, work, group_commit=True, **settings):
     async def main():
-        driver = make_driver(root, group_commit=True, **settings)
+        driver = make_driver(root, group_commit=group_commit, **settings)
         try:
             return await work(driver)
         finally:
@@ -488,3 +489,80 @@ def test_an_order_to_publish_that_fails_leaves_no_lock_and_no_descriptor(tmp_pat
 
     run(tmp_path, work)
     assert leftovers(tmp_path) == []
+
+
+@pytest.mark.parametrize("grouped", [False, True])
+def test_a_directory_that_a_link_has_replaced_is_no_place_to_store(tmp_path, monkeypatch, grouped):
+    """Readers follow no link, so what is stored through one is at no key."""
+    names = ("rename", "link") if not grouped else ()
+
+    def swap():
+        if not (tmp_path / "d").is_symlink():
+            (tmp_path / "d").rename(tmp_path / "moved")
+            (tmp_path / "d").symlink_to("moved")
+
+    for name in names:
+        real = getattr(Temporary, name)
+
+        def swapping(self, directory, to, real=real):
+            if to == "k":
+                swap()
+            real(self, directory, to)
+
+        monkeypatch.setattr(Temporary, name, swapping)
+    show = together.Together._show
+
+    def showing(self, step):
+        swap()
+        show(self, step)
+
+    if grouped:
+        monkeypatch.setattr(together.Together, "_show", showing)
+    (tmp_path / "d").mkdir()
+
+    async def work(driver):
+        with pytest.raises(StorageConflictError) as caught:
+            await driver.put(put_request("d/k", b"x"))
+        assert caught.value.applied == "maybe"
+        with pytest.raises(StorageNotFoundError):
+            await driver.head("d/k")
+
+    run(tmp_path, work, group_commit=grouped)
+
+
+def test_a_group_that_waits_for_a_lock_holds_up_no_other(tmp_path, monkeypatch):
+    monkeypatch.setattr(together, "_PATIENCE", 600)
+    locked, free = keys_with_locks_of_their_own(2)
+
+    async def work(driver):
+        await driver.put(put_request("first", b"1"))
+        others = KeyLocks(os.open(tmp_path / ".credstore/locks", os.O_RDONLY), lambda mark: None)
+        with others.hold(locked, None):
+            waits = asyncio.ensure_future(driver.put(put_request(locked, b"1")))
+            while driver._together._turn.locked() or not driver._gathering._locked:
+                await asyncio.sleep(0)
+            await driver.put(put_request(free, b"2"))
+            assert not waits.done()
+        await waits
+
+    run(tmp_path, work)
+
+
+def test_what_finds_no_more_files_to_open_is_stored_when_its_group_is(tmp_path, monkeypatch):
+    prepared, failed = together.Together._prepared, []
+
+    def failing(self, write, *rest):
+        if write.attributes.key.endswith("3") and not failed:
+            failed.append(write)
+            raise OSError(errno.EMFILE, "too many open files")
+        return prepared(self, write, *rest)
+
+    monkeypatch.setattr(together.Together, "_prepared", failing)
+    keys = keys_with_locks_of_their_own(8)
+
+    async def work(driver):
+        await asyncio.gather(*(driver.put(put_request(key, b"x")) for key in keys))
+        return [await read_pair(driver, key) for key in keys]
+
+    assert run(tmp_path, work) == [b"x"] * len(keys)
+    assert failed
