@@ -29,19 +29,20 @@ from credstore.model import CommonPrefix, StorageItem, StoreOptions
 from credstore.provider.provider import StorageProvider
 
 try:
-    from fsspec.asyn import AsyncFileSystem, sync
+    from fsspec.asyn import sync
     from fsspec.callbacks import DEFAULT_CALLBACK, Callback
     from fsspec.compression import compr
     from fsspec.core import get_compression
 
     from credstore.filesystem.file import CompressedFile, CredstoreFile
+    from credstore.filesystem.literal import LiteralNames
 except ModuleNotFoundError:
     raise missing_extra("fsspec", "the file system needs") from None
 
 Info: TypeAlias = dict[str, Any]
 
 
-class CredstoreFileSystem(AsyncFileSystem):
+class CredstoreFileSystem(LiteralNames):
     """A store as a file system.
 
     fsspec keeps instances: the same options give the same one, with the environment as it was when it was

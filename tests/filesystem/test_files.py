@@ -436,3 +436,54 @@ def test_fsspec_finds_it_where_it_is_installed():
     (entry,) = project["entry-points"]["fsspec.specs"].items()
     found = EntryPoint(*entry, group="fsspec.specs")
     assert (found.name, found.load()) == (CredstoreFileSystem.protocol, CredstoreFileSystem)
+
+
+NAMED = "report[1].pdf"
+"""As a pattern, it matches the other."""
+OTHER = "report1.pdf"
+
+
+@pytest.fixture
+def named(any_fs):
+    for folder in ("", "folder[1]/", "folder1/"):
+        any_fs.pipe_file(folder + NAMED, b"own")
+        any_fs.pipe_file(folder + OTHER, b"other")
+    return any_fs
+
+
+@pytest.mark.parametrize("recursive", [False, True])
+def test_removing_a_name_like_a_pattern_removes_what_has_it(named, recursive):
+    named.rm(NAMED, recursive=recursive)
+    assert not named.exists(NAMED)
+    assert named.cat(OTHER) == b"other"
+    named.rm("folder[1]", recursive=True)
+    assert not named.exists("folder[1]")
+    assert named.exists("folder1/" + OTHER)
+
+
+def test_removing_by_a_pattern_removes_what_matches(named):
+    named.rm("report[0-9].pdf")
+    assert named.exists(NAMED)
+    assert not named.exists(OTHER)
+    with pytest.raises(FileNotFoundError):
+        named.rm("nothing[1]")
+
+
+@pytest.mark.parametrize("destination", ["moved.pdf", "into/", "there"])
+def test_moving_a_name_like_a_pattern_moves_what_has_it(named, destination):
+    named.pipe_file("there/x", b"")
+    goes = {"into/": "into/" + NAMED, "there": "there/" + NAMED}.get(destination, destination)
+    named.mv(NAMED, destination)
+    assert named.cat_file(goes) == b"own"
+    assert named.cat_file(OTHER) == b"other"
+    assert not named.exists(NAMED)
+
+
+def test_reading_and_fetching_a_name_like_a_pattern_gives_what_has_it(named, tmp_path):
+    assert named.cat(NAMED) == b"own"
+    assert named.cat([NAMED, "report[2].pdf", OTHER]) == {f"/{NAMED}": b"own", f"/{OTHER}": b"other"}
+    assert sorted(named.cat("*.pdf")) == [f"/{OTHER}", f"/{NAMED}"]
+    named.get(NAMED, tmp_path / "as")
+    named.get(NAMED, f"{tmp_path}/in/")
+    named.get("folder[1]/" + NAMED, str(tmp_path))
+    assert [(tmp_path / each).read_bytes() for each in ("as", f"in/{NAMED}", NAMED)] == [b"own"] * 3
