@@ -48,6 +48,8 @@ class CredstoreFileSystem(LiteralNames):
     fsspec keeps instances: the same options give the same one, with the environment as it was when it was
     made; `skip_instance_cache=True` makes a new one.
 
+    A path with `*`, `?` or `[` is that of the object that has it, and a pattern only where nothing has.
+
     The sizes that a listing shows are the stored ones, as the store lists them; `info` and an open file have
     the size of what is read, which differs where objects are compressed or encrypted.
 

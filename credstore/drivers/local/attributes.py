@@ -398,6 +398,9 @@ def reap(temporary: int, attributes: int | None) -> None:
         with contextlib.suppress(OSError), opened(os.open(name, READ, dir_fd=temporary)) as fd:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             status = os.fstat(fd)
+            # Its writer may have published it, and ended, between our open and our lock.
+            if not os.path.samestat(status, os.stat(name, dir_fd=temporary, follow_symlinks=False)):
+                continue
             if attributes is not None and status.st_nlink == 1:
                 _disown(attributes, name, status.st_ino)
             os.unlink(name, dir_fd=temporary)

@@ -6,10 +6,13 @@ import errno
 import json
 import os
 import threading
+from hashlib import sha256
+from types import SimpleNamespace
 
 import pytest
 
 from credstore.driver import CREATE, OVERWRITE, Precondition
+from credstore.drivers.local import attributes as attributes_module
 from credstore.drivers.local.atomic import Temporary, opened
 from credstore.drivers.local.attributes import Record, foreign
 from credstore.drivers.local.belonging import Mark
@@ -24,6 +27,8 @@ from credstore.errors import (
 )
 
 from .support import make_driver, put_request, read_pair
+
+TWO = sha256(b"2").hexdigest()
 
 
 async def seen_by_others(root, key):
@@ -319,3 +324,33 @@ def test_a_mark_is_written_over_and_its_file_never_cut(tmp_path, monkeypatch):
 def read(directory):
     (lock,) = directory.iterdir()
     return Mark.decode(lock.read_bytes())
+
+
+@pytest.mark.parametrize("condition", [OVERWRITE, CREATE])
+def test_what_is_published_while_a_store_is_opened_keeps_its_attributes(tmp_path, monkeypatch, condition):
+    """The writer ends between the other's open of its temporary file and the lock that shows it has ended."""
+    published = []
+    real = attributes_module.fcntl.flock
+
+    async def main():
+        driver = make_driver(tmp_path)
+        await driver.put(put_request("other", b"1"))
+        file = driver._objects().temporary("k")
+        file.write(b"2")
+
+        def lock(fd, how):
+            if not published and os.path.samestat(os.fstat(fd), os.fstat(file.fd)):
+                published.append(driver._publish(put_request("k", b"2", precondition=condition), file, TWO))
+                file.discard()
+            real(fd, how)
+
+        monkeypatch.setattr(attributes_module, "fcntl", SimpleNamespace(**vars(attributes_module.fcntl)))
+        monkeypatch.setattr(attributes_module.fcntl, "flock", lock)
+        other = make_driver(tmp_path)
+        await other.put(put_request("third", b"3"))
+        assert published
+        assert (await other.head("k")).digest == bytes.fromhex(TWO)
+        await driver.aclose()
+        await other.aclose()
+
+    asyncio.run(main())
