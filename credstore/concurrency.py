@@ -201,6 +201,50 @@ async def until_done(tasks: Collection[asyncio.Future[Any]]) -> asyncio.Cancelle
     return cancelled
 
 
+class Outcome(Generic[T]):
+    """What became of a coroutine; shows nothing of it in its repr.
+
+    Attributes:
+        error: What it raised, or None.
+    """
+
+    __slots__ = ("_value", "error")
+
+    def __init__(self) -> None:
+        self.error: Exception | None = None
+        self._value: T | None = None
+
+    async def of(self, work: Coroutine[Any, Any, T]) -> None:
+        """Take the coroutine's."""
+        try:
+            self._value = await work
+        except Exception as error:  # noqa: BLE001 - it is the caller's, who looks at it
+            self.error = error
+
+    @property
+    def value(self) -> T:
+        """What it returned, where it raised nothing."""
+        return cast("T", self._value)
+
+
+async def apart(work: Coroutine[Any, Any, T]) -> Outcome[T]:
+    """Do `work` in a task, so that its frames and its result, which may be secret, are in no traceback.
+
+    Raises:
+        CancelledError: This task was cancelled, or the other one; that has ended.
+    """
+    outcome: Outcome[T] = Outcome()
+    task = asyncio.ensure_future(outcome.of(work))
+    try:
+        await asyncio.wait([task])
+    except asyncio.CancelledError:
+        task.cancel()
+        await until_done([task])
+        raise
+    task.result()
+    return outcome
+
+
 async def _end(tasks: Collection[asyncio.Future[Any]]) -> None:
     """Cancel what is under way, and wait for it."""
     for task in tasks:

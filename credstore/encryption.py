@@ -131,12 +131,13 @@ class DataKey:
 
     def __init__(self, plain: bytes, *, key_id: str, wrapped: bytes) -> None:
         """Hold 32 random bytes and their wrapped form."""
-        if len(plain) != DATA_KEY:
-            message = f"a data key has {DATA_KEY} bytes, but this one has {len(plain)}"
-            raise StorageInvalidRequestError(message)
-        self.__plain = plain
         self.key_id = key_id
         self.wrapped = wrapped
+        if len(plain) != DATA_KEY:
+            message = f"a data key has {DATA_KEY} bytes, but this one has {len(plain)}"
+            del plain  # Not in the traceback.
+            raise StorageInvalidRequestError(message)
+        self.__plain = plain
 
     def reveal(self) -> bytes:
         """The key itself; keep it out of locals that outlive the call."""

@@ -20,7 +20,7 @@ from contextvars import ContextVar
 from typing import Any, NoReturn, cast
 
 from credstore.arguments import typed_class
-from credstore.concurrency import until_done
+from credstore.concurrency import apart
 from credstore.encryption import DATA_KEY, Secret
 from credstore.errors import (
     ErrorCode,
@@ -184,20 +184,11 @@ class AwsKmsKey:
         require_extra("aws", _NEEDING)
         if self._chain is not None:
             await self._chain.get()  # First, so that what is wrong with them is said, and by whom.
-        with _unlogged():
-            call = asyncio.ensure_future(self._call(operation, store_id, parameters))
-        # In a task, whose frames, where botocore has the plain key, belong to no error or cancellation.
-        try:
-            await asyncio.wait([call])
-        except asyncio.CancelledError:
-            call.cancel()
-            await until_done([call])
-            if not call.cancelled():
-                call.exception()  # Looked at: the cancellation is what the caller learns.
-            raise
-        if call.exception() is None:
-            return call.result()
-        raise _failure_of(call)
+        with _unlogged():  # botocore has the plain key in its frames.
+            call = await apart(self._call(operation, store_id, parameters))
+        if call.error is None:
+            return call.value
+        raise _failure_of(call.error)
 
     async def _call(
         self, operation: str, store_id: str, parameters: Callable[[], dict[str, object]]
@@ -296,12 +287,11 @@ def _revealed(secret: Secret | None) -> str | None:
     return None if secret is None else secret.reveal()
 
 
-def _failure_of(call: asyncio.Future[Any]) -> StorageError:
+def _failure_of(error: Exception) -> StorageError:
     """The error for what a call of botocore raised."""
     from botocore import exceptions as theirs
     from botocore.parsers import ResponseParserError
 
-    error = call.exception()
     name = type(error).__name__
     if isinstance(error, StorageError):
         return type(error)(error.message, **error.facts())

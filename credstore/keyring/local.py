@@ -52,14 +52,17 @@ class _Held(ABC):
     async def _wrapper(self) -> KeyWrap:
         """What wraps with this key."""
 
-    async def generate(self, random: Callable[[int], bytes], store_id: str) -> tuple[bytes, bytes]:
+    async def generate(self, random: Callable[[int], bytes], store_id: str) -> tuple[bytes, bytes]:  # noqa: ARG002 - the envelope binds the store
         """See `WrappingKey`."""
+        wrapper = await self._wrapper()  # First: while it is made, no data key is in a frame.
         plain = random(DATA_KEY)
-        return plain, await self.wrap(plain, store_id)
+        return plain, wrapper.wrap(plain)
 
-    async def wrap(self, plain: bytes, store_id: str) -> bytes:  # noqa: ARG002 - the envelope binds the store
+    async def wrap(self, plain: bytes, store_id: str) -> bytes:  # noqa: ARG002 - as above
         """See `WrappingKey`."""
-        return (await self._wrapper()).wrap(plain)
+        held = Secret(plain.hex())
+        del plain  # Not in a traceback.
+        return (await self._wrapper()).wrap(bytes.fromhex(held.reveal()))
 
     async def unwrap(self, wrapped: bytes, store_id: str) -> bytes:  # noqa: ARG002 - as above
         """See `WrappingKey`."""

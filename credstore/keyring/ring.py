@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, NoReturn, Self
 from credstore.arguments import typed_class
 from credstore.concurrency import Joint
 from credstore.encryption import DATA_KEY, DataKey
-from credstore.errors import StorageConfigurationError
+from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.keyring.local import LocalKey
 from credstore.keyring.wrapping import WrappingKey, checked_id
 from credstore.pipeline.header import undecryptable
@@ -122,16 +122,14 @@ class KeyRing:
         Raises:
             StorageError: The key service did not respond; see `retryable`.
         """
-        plain, wrapped = await self._current.generate(self._random, store_id)
-        return DataKey(plain, key_id=self.current_id, wrapped=wrapped)
+        return _new(await self._current.generate(self._random, store_id), self.current_id)
 
     def generate_here(self) -> DataKey | None:
         """The same without waiting, for a `LocalKey` where no `cache` was given; else None."""
         current = self._here.get(self._current.key_id)
         if current is None:
             return None
-        plain, wrapped = current.generate_here(self._random)
-        return DataKey(plain, key_id=current.key_id, wrapped=wrapped)
+        return _new(current.generate_here(self._random), current.key_id)
 
     async def wrap(self, key: DataKey, *, store_id: str) -> DataKey:
         """The same data key, wrapped with the current key; the object itself need not change.
@@ -227,6 +225,15 @@ class KeyRing:
     def __reduce__(self) -> NoReturn:
         message = "a KeyRing is never pickled or copied"
         raise TypeError(message)
+
+
+def _new(made: tuple[bytes, bytes], key_id: str) -> DataKey:
+    plain, wrapped = made
+    if len(plain) == DATA_KEY:
+        return DataKey(plain, key_id=key_id, wrapped=wrapped)
+    size = len(plain)
+    del made, plain  # Not in the traceback.
+    raise StorageInvalidRequestError(f"a data key has {DATA_KEY} bytes, but that of {key_id!r} has {size}")
 
 
 def _data_key(plain: bytes, key_id: str, wrapped: bytes) -> DataKey:

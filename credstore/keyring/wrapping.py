@@ -10,11 +10,12 @@ from __future__ import annotations
 import hmac
 import inspect
 from collections.abc import Awaitable, Callable
-from functools import cache, partial
+from functools import cache
 from typing import NoReturn, Protocol
 
 from credstore.arguments import typed_class
-from credstore.encryption import DATA_KEY
+from credstore.concurrency import apart
+from credstore.encryption import DATA_KEY, Secret
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageUnavailableError
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, is_key_id, undecryptable
 from credstore.wire.waiting import in_daemon
@@ -124,7 +125,7 @@ class CallableKey:
     32 bytes and returns up to 6,144. `unwrap` raises ValueError (or cryptography's InvalidTag or
     InvalidUnwrap) for what it did not wrap; any other exception means that it could not find out, and
     reaches users as `StorageUnavailableError` with only the name of the exception's class, since its text
-    may hold secrets. A `StorageError` passes through as it is.
+    may hold secrets. A `StorageError` passes through, without its traceback, whose frames may hold them too.
     """
 
     __slots__ = ("_unwrap", "_wrap", "key_id", "remote")
@@ -148,39 +149,33 @@ class CallableKey:
 
     async def generate(self, random: Callable[[int], bytes], store_id: str) -> tuple[bytes, bytes]:
         """See `WrappingKey`."""
-        plain = random(DATA_KEY)
-        return plain, await self.wrap(plain, store_id)
+        held = Secret(random(DATA_KEY).hex())
+        wrapped = await self.wrap(bytes.fromhex(held.reveal()), store_id)
+        return bytes.fromhex(held.reveal()), wrapped
 
     async def wrap(self, plain: bytes, store_id: str) -> bytes:  # noqa: ARG002 - the envelope binds the store
         """See `WrappingKey`."""
-        failed = None
-        wrapped = b""
-        try:
-            wrapped = await _called(self._wrap, plain)
-        except StorageError:
-            raise
-        except Exception as error:  # noqa: BLE001 - a user's function may raise anything
-            failed = type(error).__name__
-        del plain  # Not in the traceback of what follows.
-        if failed is not None or not 0 < len(wrapped) <= MAX_WRAPPED:
-            raise _unavailable(self.key_id, "wrap", failed or f"{len(wrapped)} bytes")
-        return wrapped
+        held = Secret(plain.hex())
+        del plain  # Not in a traceback.
+        got = await _outcome(self._wrap, held)
+        if isinstance(got, StorageError):
+            raise got
+        if isinstance(got, bytes) and 0 < len(got) <= MAX_WRAPPED:
+            return got
+        how = f"{len(got)} bytes" if isinstance(got, bytes) else got.__name__
+        del got
+        raise _unavailable(self.key_id, "wrap", how)
 
     async def unwrap(self, wrapped: bytes, store_id: str) -> bytes:  # noqa: ARG002 - as above
         """See `WrappingKey`."""
-        failed = None
-        plain = b""
-        try:
-            plain = await _called(self._unwrap, wrapped)
-        except StorageError:
-            raise
-        except Exception as error:  # noqa: BLE001 - as above
-            failed = error
-        if failed is None:
-            return plain
-        if isinstance(failed, ValueError) or type(failed).__name__ in {"InvalidTag", "InvalidUnwrap"}:
+        got = await _outcome(self._unwrap, Secret(wrapped.hex()))
+        if isinstance(got, bytes):
+            return got
+        if isinstance(got, StorageError):
+            raise got
+        if issubclass(got, ValueError) or got.__name__ in {"InvalidTag", "InvalidUnwrap"}:
             raise undecryptable()
-        raise _unavailable(self.key_id, "unwrap", type(failed).__name__)
+        raise _unavailable(self.key_id, "unwrap", got.__name__)
 
     async def aclose(self) -> None:
         """Nothing to release."""
@@ -193,12 +188,23 @@ class CallableKey:
         raise TypeError(message)
 
 
-async def _called(function: Wrap, data: bytes) -> bytes:
+async def _outcome(function: Wrap, data: Secret) -> bytes | StorageError | type[Exception]:
+    """What a user's function made of bytes in hex, or what it raised: of another's error, only the class."""
+    call = await apart(_called(function, data))
+    error = call.error
+    if error is None:
+        return call.value
+    if isinstance(error, StorageError):
+        return error.with_traceback(None)  # In its frames is what is not to be shown.
+    return type(error)
+
+
+async def _called(function: Wrap, data: Secret) -> bytes:
     if inspect.iscoroutinefunction(function):
-        given: object = await function(data)
+        given: object = await function(bytes.fromhex(data.reveal()))
     else:
         # Not in the pool, whose threads are waited for when the interpreter ends.
-        given = await in_daemon(partial(function, data))
+        given = await in_daemon(lambda: function(bytes.fromhex(data.reveal())))
         if inspect.isawaitable(given):
             given = await given
     if not isinstance(given, bytes):
