@@ -39,6 +39,7 @@ class ErrorCode(StrEnum):
     UNFORESEEN = "UNFORESEEN", "", "An unforeseen exception ended the call; please report its traceback."
     OUT_OF_MEMORY = "OUT_OF_MEMORY", "", "There was not enough memory for the call."
     IO_ERROR = "IO_ERROR", "", "The disk failed."
+    IN_THE_WAY = "IN_THE_WAY", "", "A folder is where a file has to be, or a file where a folder has to be."
     NOT_FOUND = "NOT_FOUND", "ObjectNotFound", "There is no such object."
     BUCKET_NOT_FOUND = "BUCKET_NOT_FOUND", "BucketNotFound", "There is no such bucket."
     VERSION_NOT_FOUND = "VERSION_NOT_FOUND", "NotFound", "There is no such version of the object."

@@ -73,8 +73,24 @@ def translated(error: OSError, name: str) -> StorageError:
         return StorageQuotaExceededError(f"the disk is full: {said}", key=name)
     if error.errno in _DENIED:
         return StorageAccessDeniedError(f"the folder does not permit it: {said}", key=name)
+    code = ErrorCode.IN_THE_WAY
     if error.errno == errno.EISDIR:
         said = "there is a folder of that name; remove it first"
     elif error.errno == errno.ENOTDIR:
         said = "there is a file where its folder has to be; remove that first"
-    return StorageError(f"the file cannot be written: {said}", code=ErrorCode.IO_ERROR, key=name)
+    else:
+        code = ErrorCode.IO_ERROR
+    return StorageError(f"the file cannot be written: {said}", code=code, key=name)
+
+
+def remove_empty(folder: Path) -> None:
+    """Remove a folder in which there is nothing but such folders; leave any other as it is."""
+    found: list[Path] = []
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        if files or any((here / each).is_symlink() for each in folders):
+            return
+        found.append(here)
+    with suppress(OSError):  # Something is in it by now.
+        for each in reversed(found):
+            each.rmdir()

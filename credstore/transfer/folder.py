@@ -9,6 +9,7 @@ which keeps more about a file than the file has, is refused, and so is what is b
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import stat
@@ -31,7 +32,7 @@ from credstore.errors import (
 from credstore.files import PendingFile, is_leftover, remove_leftover, sync_directory
 from credstore.hashing import hash_into
 from credstore.model import StoreOptions
-from credstore.transfer.disks import UNFIT, ignores_case, translated, unfit
+from credstore.transfer.disks import UNFIT, ignores_case, remove_empty, translated, unfit
 from credstore.transfer.filters import Filter
 from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
@@ -332,6 +333,8 @@ class Folder:
             else:
                 version, digest = await self._write_pieces(file, content, content.data, verify=verify)
         except FileExistsError:
+            if file.target.is_dir():
+                raise translated(OSError(errno.EISDIR, os.strerror(errno.EISDIR)), name) from None
             raise StorageAlreadyExistsError("there is a file of that name", key=name) from None
         except StorageError:
             raise  # Some are themselves an `OSError`.
@@ -393,12 +396,21 @@ class Folder:
                 f"a symbolic link at {str(parent)!r} leads out of the folder, and nothing is written there"
             )
         missing = [each for each in (parent, *parent.parents) if not each.exists()]
-        parent.mkdir(parents=True, exist_ok=True)
+        try:
+            parent.mkdir(parents=True, exist_ok=True)
+        except FileExistsError:  # It is not that of the file that is to be written.
+            raise OSError(errno.ENOTDIR, os.strerror(errno.ENOTDIR)) from None
         for each in missing:
             sync_directory(each.parent)
         if len(self._known) >= _BATCH:
             self._known.clear()
         self._known.add(parent)
+
+    async def make_way(self, name: str) -> None:
+        """See `Side.make_way`."""
+        path = self._file(name)
+        if not self._is_folder(name) and path not in self._markers:
+            await in_thread(remove_empty, path)
 
     async def delete(self, entry: Entry) -> None:
         """Remove a file, and the folders that are empty without it; see `Side.delete`."""

@@ -28,7 +28,7 @@ from credstore.transfer.plan import Entry, Known, State
 
 P = ParamSpec("P")
 T = TypeVar("T")
-Kind = Literal["copy", "delete", "drop"]
+Kind = Literal["copy", "delete", "drop", "late", "way"]
 PAGE = 1000
 """Rows at a time."""
 FORMAT = 1
@@ -53,7 +53,8 @@ class Action:
 
     Attributes:
         number: In the order of the plan, from 1.
-        kind: "copy" to the destination, "delete" there, or "drop" at the source what is at both ends.
+        kind: "copy" to the destination, "delete" there, or "drop" at the source what is at both ends;
+            "late" is a copy that was postponed, and "way" a deletion that comes before it.
         entry: Of the source; of the destination for "delete".
         there: Version at the destination that is replaced or kept; None where nothing is there.
     """
@@ -84,6 +85,7 @@ class Journal:
         self._opened: sqlite3.Connection | None = None
         self._noted: dict[str, tuple[object, ...] | None] = {}
         self._finished: list[int] = []
+        self._postponed: list[Action] = []
         self._number = self._spools = 0
         self.resumed = False
 
@@ -135,7 +137,7 @@ class Journal:
             )
         # What a run was about to do when it ended, it may have done: only its content can tell.
         waiting = opened.execute(
-            "select count(*) from actions where done = 0 and kind <> 'delete'"
+            "select count(*) from actions where done = 0 and kind not in ('delete', 'way')"
         ).fetchone()
         self.resumed = bool(waiting[0])
         opened.execute(_DOUBT, (State.UNSURE.value,))
@@ -246,10 +248,25 @@ class Journal:
         if len(self._finished) >= PAGE // 10:
             await self.flush()
 
+    async def postpone(self, action: Action) -> None:
+        """Make a copy a late one; what is to be deleted above or below its name comes before it."""
+        self._postponed.append(action)
+        if len(self._postponed) >= PAGE // 10:
+            await self.flush()
+
     async def flush(self) -> None:
         """Keep now what was noted."""
         noted, self._noted = self._noted, {}
         finished, self._finished = self._finished, []
+        postponed, self._postponed = self._postponed, []
+        if postponed:
+            names = [action.entry.name for action in postponed]
+            await self._run(
+                self._many,
+                ("update actions set kind = 'late' where number = ?", [(each.number,) for each in postponed]),
+                (f"{_WAY} and name >= ? and name < ?", [(f"{name}/", f"{name}0") for name in names]),
+                (f"{_WAY} and name = ?", [(above,) for name in names for above in _above(name)]),
+            )
         if noted or finished:
             await self._run(
                 self._many,
@@ -359,8 +376,15 @@ class Journal:
         return self._sql.execute(statement, (side, after, after, PAGE)).fetchall()
 
 
+def _above(name: str) -> list[str]:
+    """What would have to be folders for it."""
+    return [name[:at] for at, character in enumerate(name) if character == "/"]
+
+
+_WAY = "update actions set kind = 'way' where done = 0 and kind = 'delete'"
 _DOUBT = (
-    "insert into known select name, 0, '', '', null, ? from actions where done = 0 and kind <> 'delete'"
+    "insert into known select name, 0, '', '', null, ? from actions"
+    " where done = 0 and kind not in ('delete', 'way')"
     " on conflict (name) do update set state = excluded.state"
 )
 """What was known stays, but no longer counts as equal."""

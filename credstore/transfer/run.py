@@ -2,7 +2,8 @@
 
 Rules of this file: nothing that grows with the number of objects is in memory: listings come page by page,
 the plan and what is known are in the journal. Nothing is changed anywhere before the whole plan is known.
-What is deleted, at either end, is deleted last and under the condition that it is what was seen. One object
+What is deleted, at either end, is deleted last and under the condition that it is what was seen. Only what
+stands where a folder or a file has to be is deleted before that is copied, when all others are. One object
 that fails does not end the others; what would fail for all of them does.
 """
 
@@ -12,10 +13,8 @@ from collections.abc import AsyncGenerator
 from contextlib import aclosing
 
 from credstore.concurrency import for_each, in_thread
-from credstore.errors import (
-    StorageError,
-)
-from credstore.transfer.journal import Action
+from credstore.errors import ErrorCode, StorageError
+from credstore.transfer.journal import Action, Kind
 from credstore.transfer.moving import Mover
 from credstore.transfer.pace import OVERLOAD, Rate
 from credstore.transfer.plan import (
@@ -39,8 +38,15 @@ WAIT = 0.5
 """Seconds before the first repetition; twice as many before each further one."""
 
 
+_COPIES = frozenset({"copy", "late"})
+_DELETIONS = frozenset({"delete", "way"})
+
+
 class Run(Planning):
     """One transfer; used once."""
+
+    _postponed = False
+    """Whether the name of a copy was taken by what is to be deleted."""
 
     async def report(self) -> TransferReport:
         """Do it all.
@@ -92,21 +98,27 @@ class Run(Planning):
         def width() -> int:
             return self._hands.width or self._pace.width
 
-        await for_each(self._prepared(), self._one, at_once=width)
+        await for_each(self._prepared("copy", "drop"), self._one, at_once=width)
         await self._journal.flush()
-        if not self._plan.deletions:
-            return
-        if any(self._tally.counts.get(kind) for kind in ("failed", "refused", "left")):
-            count = self._plan.deletions
+        if self._postponed:
+            if not self._troubled():
+                await for_each(self._journal.actions("way"), self._one, at_once=width)
+            await for_each(self._prepared("late"), self._one, at_once=width)
+            await self._journal.flush()
+        if self._plan.deletions and self._troubled():
+            count = self._plan.deletions - self._tally.counts.get("deleted", 0)
             why = f"{count:,} objects at the destination were not deleted, because not everything was copied"
             self._tell(TransferEvent(kind="left", name="", detail=why))
             return
         await for_each(self._journal.actions("delete"), self._one, at_once=width)
 
-    async def _prepared(self) -> AsyncGenerator[Action, None]:
+    def _troubled(self) -> bool:
+        return any(self._tally.counts.get(kind) for kind in ("failed", "refused", "left"))
+
+    async def _prepared(self, *kinds: Kind) -> AsyncGenerator[Action, None]:
         """What is to be copied, some of it at a time, so that small files are read together."""
         here = isinstance(self._hands, Mover)  # Other processes read by themselves.
-        async with aclosing(self._journal.actions("copy", "drop")) as found:
+        async with aclosing(self._journal.actions(*kinds)) as found:
             some: list[Action] = []
             async for action in found:
                 some.append(action)
@@ -125,7 +137,7 @@ class Run(Planning):
         """Do one thing, again where that may help; report how it ended."""
         entry = action.entry
         most = self._options.get("max_transfer")
-        if action.kind == "copy":
+        if action.kind in _COPIES:
             if most is not None and self._started + entry.size > most:
                 self._tell(
                     TransferEvent(kind="left", name=entry.name, size=entry.size, detail="max_transfer")
@@ -141,6 +153,11 @@ class Run(Planning):
                     self._pace.overloaded()
                 if isinstance(error, FATAL):
                     raise
+                if error.code == ErrorCode.IN_THE_WAY and self._goal.delete and action.kind == "copy":
+                    await self._journal.postpone(action)
+                    self._postponed = True
+                    self._started -= entry.size
+                    return
                 if error.retryable and attempt < ATTEMPTS:
                     await self._sleep(error.retry_after or WAIT * 2 ** (attempt - 1))
                     continue
@@ -153,7 +170,7 @@ class Run(Planning):
 
     async def _act(self, action: Action) -> None:
         entry, name = action.entry, action.entry.name
-        if action.kind == "delete":
+        if action.kind in _DELETIONS:
             await self._hands.delete_copy(entry)
             await self._journal.finish(action, None)
             self._tell(TransferEvent(kind="deleted", name=name, size=entry.size))
@@ -165,6 +182,8 @@ class Run(Planning):
             await self._hands.delete_source(entry)
             known = Known(name, entry.size, entry.tag, action.there or "", digest, State.MOVED)
         else:
+            if action.kind == "late":
+                await self._destination.make_way(name)
             written = await self._hands.copy(entry)
             digest = written.digest
             if digest is None and self._goal.evidence is not None:

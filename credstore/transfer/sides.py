@@ -181,6 +181,10 @@ class Side(Protocol):
         """
         ...
 
+    async def make_way(self, name: str) -> None:
+        """Remove empty folders that are where `name` is to be written; what has anything in it stays."""
+        ...
+
     async def delete(self, entry: Entry) -> None:
         """Delete exactly this state of it; it is not an error that it is gone already.
 

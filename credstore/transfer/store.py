@@ -326,6 +326,9 @@ class Store:
                 )
             raise differs()
 
+    async def make_way(self, name: str) -> None:
+        """See `Side.make_way`; a store has no folders."""
+
     async def delete(self, entry: Entry) -> None:
         """Delete this version alone; see `Side.delete`."""
         key, etag = self.key(entry.name), strong_etag(entry.version or None)

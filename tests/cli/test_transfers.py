@@ -305,14 +305,14 @@ def test_a_key_with_a_bracket_is_written_with_a_backslash(cli, folder):
     assert tree_of(Path("out")) == tree_of(Path("more")) == {"[id].js": b"{}"}
 
 
-def test_a_folder_in_the_place_of_a_file_is_said(cli, folder):
+def test_a_folder_in_the_place_of_a_file_is_said_and_makes_way_where_it_may_be_deleted(cli, folder):
     make_tree(Path("copy"), {"a.json/x": b"", "b": b""})
-    ended = cli("sync", "data", "copy", "--delete", "--yes", code=9)
-    assert (
-        "a.json: the file cannot be written: there is a folder of that name; remove it first"
-        in ended.err.replace("'", "")
-    )
+    ended = cli("sync", "data", "copy", code=1).err.replace("'", "")
+    assert "a.json: the file cannot be written: there is a folder of that name; remove it first" in ended
+    assert "b/c.txt: the file cannot be written: there is a file where its folder has to be" in ended
     assert tree_of(Path("copy")) == {"a.json/x": b"", "b": b""}
+    assert "3 copied (9 B), 2 deleted" in cli("sync", "data", "copy", "--delete", "--yes").err
+    assert tree_of(Path("copy")) == tree_of(Path("data"))
 
 
 @pytest.mark.parametrize("verb", ["cp", "mv"])
