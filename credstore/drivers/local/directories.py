@@ -194,10 +194,13 @@ class Directories:
 def open_below(start: int, names: Sequence[str]) -> int:
     """Open a directory by the names that lead to it from another one, no link among them.
 
+    It can be listed: a copy of `start` could not, since all copies of a descriptor read on from one place, so
+    that each of two listings at the same time would lack what the other one has read.
+
     Raises:
         OSError: It is not there.
     """
-    fd = os.open(names[0], DIRECTORY, dir_fd=start) if names else os.dup(start)
+    fd = os.open(names[0] if names else ".", DIRECTORY, dir_fd=start)
     for name in names[1:]:
         with opened(fd):
             fd = os.open(name, DIRECTORY, dir_fd=fd)

@@ -20,7 +20,7 @@ from typing import Self
 
 from credstore.drivers.local.atomic import ABSENT, opened, release
 from credstore.drivers.local.belonging import Mark
-from credstore.drivers.local.directories import Directories
+from credstore.drivers.local.directories import Directories, open_below
 from credstore.errors import StorageTimeoutError
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -110,8 +110,8 @@ class KeyLocks:
 
     def recover_all(self) -> None:
         """Clean up after every killed writer; the lock of one that is alive is left alone."""
-        with os.scandir(self._directory) as entries:
-            names = [entry.name for entry in entries]
+        with opened(open_below(self._directory, ())) as listed:
+            names = os.listdir(listed)  # noqa: PTH208 - a descriptor
         for name in names:
             try:
                 fd = os.open(

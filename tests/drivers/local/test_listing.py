@@ -2,13 +2,17 @@
 
 import asyncio
 import os
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
-from credstore.drivers.local import listing, snapshots
+from credstore import LocalConfig, LocalStorageProvider
+from credstore.drivers.local import listing, locks, snapshots
 from credstore.drivers.local.atomic import Token
+from credstore.drivers.local.locks import KeyLocks
 from credstore.testing.harness import names
 from tests.drivers.local.support import make_driver, put_request
 
@@ -157,3 +161,48 @@ def test_a_file_with_a_time_beyond_the_calendar_is_listed_without_one(tmp_path, 
         await driver.aclose()
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("count", [60, 3000])
+def test_listings_at_the_same_time_are_whole(tmp_path, count):
+    """Whoever lists the root reads it by a descriptor of its own: copies of one share their place in it."""
+    for number in range(count):
+        (tmp_path / f"k{number:05}").touch()
+    wanted = [f"k{number:05}" for number in range(count)]
+
+    async def scenario():
+        async with LocalStorageProvider(LocalConfig(path=tmp_path)) as store:
+
+            async def listed():
+                for _ in range(10):
+                    assert [item.key for item in await store.list()] == wanted
+
+            await asyncio.gather(*(listed() for _ in range(8)))
+
+    asyncio.run(scenario())
+
+
+def test_each_of_those_that_open_a_store_at_the_same_time_looks_at_every_lock(tmp_path, monkeypatch):
+    """As above, of the directory with the marks of writers that were killed."""
+    for number in range(256):
+        (tmp_path / f"{number:02x}").touch()
+    directory = os.open(tmp_path, os.O_RDONLY)
+    ready, here = threading.Barrier(8), threading.local()
+
+    def look(_fd):
+        here.count += 1
+        return False
+
+    def opened(_):
+        counts = []
+        ready.wait()
+        for _ in range(20):
+            here.count = 0
+            KeyLocks(directory, lambda _mark: None).recover_all()
+            counts.append(here.count)
+        return counts
+
+    monkeypatch.setattr(locks, "_is_marked", look)
+    with ThreadPoolExecutor(8) as pool:
+        assert [count for counts in pool.map(opened, range(8)) for count in counts] == [256] * 160
+    os.close(directory)
