@@ -37,11 +37,13 @@ from credstore.drivers.local.atomic import (
 from credstore.drivers.local.directories import Branches, Directories
 from credstore.drivers.local.failures import translate
 from credstore.drivers.local.flushing import Syncer
+from credstore.drivers.local.names import key_digest
 from credstore.errors import ErrorCode, RetentionMode, StorageIntegrityError
 from credstore.files import CREATE, write_all
 from credstore.model import Retention
 
 FORMAT = 2
+_JSON = json.JSONEncoder(ensure_ascii=False, sort_keys=True)
 _PIECE = 1024 * 1024
 _DIGEST_SIZE = 32
 
@@ -99,7 +101,7 @@ class Record:
         found |= {"format": FORMAT, "size": self.size, "inode": self.inode, "replaced": self.replaced}
         if keeps(self.attributes.retention):  # Otherwise left out: earlier versions of credstore can read it.
             found[_RETENTION] = _told(self.attributes.retention)
-        return json.dumps(found, ensure_ascii=False, sort_keys=True).encode()
+        return _JSON.encode(found).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> Record:
@@ -261,7 +263,7 @@ class Shelf:
         """
         self._directory = directory
         self._key = key
-        self._stem = hashlib.sha256(key.encode()).hexdigest()
+        self._stem = key_digest(key)
         self._names = (self._stem[:3],)
 
     def write(self, attributes: Attributes, token: Token, replaced: str | None, syncer: Syncer) -> None:
@@ -381,7 +383,7 @@ class Shelf:
 
 def owner_of(key: str) -> str:
     """What the names of a key's temporary files start with, so that `reap` finds what their writers left."""
-    return hashlib.sha256(key.encode()).hexdigest()[:16]
+    return key_digest(key)[:16]
 
 
 def reap(temporary: int, attributes: int | None) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import fcntl
-import hashlib
 import os
 import threading
 import time
@@ -21,6 +20,7 @@ from typing import Self
 from credstore.drivers.local.atomic import ABSENT, opened, release
 from credstore.drivers.local.belonging import Mark
 from credstore.drivers.local.directories import Directories, open_below
+from credstore.drivers.local.names import key_digest
 from credstore.errors import StorageTimeoutError
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -160,7 +160,7 @@ def _is_marked(fd: int) -> bool:
 
 def stripe_of(key: str) -> int:
     """Which lock a key has."""
-    return hashlib.sha256(key.encode()).digest()[0]
+    return int(key_digest(key)[:2], 16)
 
 
 def _name(stripe: int) -> str:

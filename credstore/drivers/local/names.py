@@ -15,9 +15,11 @@ that ignores case or normalises Unicode would confuse.
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from urllib.parse import unquote_to_bytes
 
 RESERVED = ".credstore"
@@ -66,25 +68,42 @@ class Spelling:
 
 def primary(key: str, *, fold: bool = False) -> Place:
     """The file where the object `key` is unless a directory has that name."""
-    *parents, last = key.split("/")
+    path, last = _parted(key, fold=fold)
     *more, name = _names(last, fold=fold)
-    return Place((*directory(parents, fold=fold), *more), name)
+    return Place((*path, *more), name)
 
 
 def aside(key: str, *, fold: bool = False) -> Place:
     """The file where the object `key` is if its primary name is taken by something else."""
-    *parents, last = key.split("/")
+    path, last = _parted(key, fold=fold)
     *more, name = _escape(last, ASIDE, fold=fold)
-    return Place((*directory(parents, fold=fold), *more), name)
+    return Place((*path, *more), name)
 
 
 def places(key: str, *, fold: bool = False) -> tuple[Place, Place]:
     """Both, which in an ordinary key have the same directories."""
-    *parents, last = key.split("/")
-    path = directory(parents, fold=fold)
+    path, last = _parted(key, fold=fold)
     *more, name = _names(last, fold=fold)
     *beside, other = _escape(last, ASIDE, fold=fold)
     return Place((*path, *more), name), Place((*path, *beside), other)
+
+
+def _parted(key: str, *, fold: bool) -> tuple[tuple[str, ...], str]:
+    """The directory of a key's last segment, and that."""
+    above, slash, last = key.rpartition("/")
+    return (_directory(above, fold=fold) if slash else ()), last
+
+
+@lru_cache(1024)
+def _directory(above: str, *, fold: bool) -> tuple[str, ...]:
+    """Many keys have the same segments above their last one."""
+    return directory(above.split("/"), fold=fold)
+
+
+@lru_cache(1024)
+def key_digest(key: str) -> str:
+    """SHA-256 of a key in hex, which names what is kept beside its object; a write needs it three times."""
+    return hashlib.sha256(key.encode()).hexdigest()
 
 
 def directory(segments: Sequence[str], *, fold: bool = False) -> tuple[str, ...]:
