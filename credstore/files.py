@@ -155,6 +155,20 @@ def locked(path: Path) -> Generator[None, None, None]:
                 fcntl.flock(fd, fcntl.LOCK_EX)
         yield
     finally:
+        unlock(fd)
+
+
+def unlock(fd: int) -> None:
+    """Give up the lock of an open file, and close it.
+
+    Closing alone would not do: a process that was forked meanwhile has the file open, too, and holds the lock
+    until it ends.
+    """
+    try:
+        if sys.platform != "win32":
+            with suppress(OSError):  # Where there are no locks.
+                fcntl.flock(fd, fcntl.LOCK_UN)
+    finally:
         os.close(fd)
 
 

@@ -22,7 +22,8 @@ class LocalConfig(StatedConfig):
     """Files below one directory of this machine.
 
     Attributes:
-        path: The root directory, as text or a path object; kept as text.
+        path: The root directory, as text or a path object; kept as text. A relative one is that of the moment
+            when these settings are made, whatever the working directory is later, or in another process.
         create: Make the root if it is missing.
         link_url: Base of temporary links: where `credstore serve` or `serve_links` serves this root.
         fsync: Keep acknowledged objects through a power failure; False only for throw-away data.
@@ -47,11 +48,21 @@ class LocalConfig(StatedConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        object.__setattr__(self, "path", self.root)  # So that equal roots have equal configs.
         if not self.root:
             raise checks.wrong(self.cloud, "path", "is missing")
         if "\0" in self.root:
             raise checks.wrong(self.cloud, "path", "contains a NUL character")
+        object.__setattr__(self, "path", self._from_here())  # So that equal roots have equal configs.
+
+    def _from_here(self) -> str:
+        if Path(self.root).is_absolute():
+            return self.root
+        try:
+            return os.path.join(Path.cwd(), self.root)  # noqa: PTH118 - `a/..` stays, since `a` may be a link
+        except OSError:
+            raise checks.wrong(
+                self.cloud, "path", "is relative, and there is no working directory (it was removed)"
+            ) from None
 
     @property
     def root(self) -> str:
@@ -60,13 +71,13 @@ class LocalConfig(StatedConfig):
 
     @property
     def place(self) -> object:
-        """The root resolved from the working directory, following symbolic links."""
+        """The root, following symbolic links."""
         return Path(self.root).resolve()
 
     @property
     def public_base(self) -> str:
         """The root as a URL, for this machine."""
-        return "file://" + quote(str(Path(self.root).absolute()))
+        return "file://" + quote(str(Path(self.root)))
 
     @property
     def answers_at(self) -> str | None:

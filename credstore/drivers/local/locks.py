@@ -17,11 +17,12 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Self
 
-from credstore.drivers.local.atomic import ABSENT, opened, release
+from credstore.drivers.local.atomic import ABSENT, opened
 from credstore.drivers.local.belonging import Mark
 from credstore.drivers.local.directories import Directories, open_below
 from credstore.drivers.local.names import key_digest
 from credstore.errors import StorageTimeoutError
+from credstore.files import unlock
 
 _FLAGS = os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 _READ_FLAGS = os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
@@ -52,7 +53,7 @@ class Hold:
         try:
             if kind is None:  # After an error, the next writer cleans up what it left behind.
                 self.done()
-            release(self.fd)
+            _unlock(self.fd)
         finally:
             self._among_threads.release()
 
@@ -101,7 +102,7 @@ class KeyLocks:
                 _lock(fd, deadline)
                 self._clean(fd)
             except BaseException:
-                release(fd)
+                _unlock(fd)
                 raise
         except BaseException:
             among_threads.release()
@@ -121,10 +122,14 @@ class KeyLocks:
                 if error.errno in ABSENT:
                     continue
                 raise
-            with opened(fd), contextlib.suppress(OSError):  # the next writer tries again
+            try:
                 if _is_marked(fd):
                     fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
                     self._clean(fd)
+            except OSError:
+                continue  # the next writer tries again
+            finally:
+                _unlock(fd)
 
     def _clean(self, fd: int) -> None:
         if _is_marked(fd):
@@ -151,6 +156,11 @@ def read_mark(control: int, key: str) -> Mark | None:
     with opened(fd):
         mark = Mark.decode(os.pread(fd, _MARK_SIZE, 0))
     return mark if mark is not None and mark.key == key else None
+
+
+def _unlock(fd: int) -> None:
+    with contextlib.suppress(OSError):  # Closing can fail, and means nothing here.
+        unlock(fd)
 
 
 def _is_marked(fd: int) -> bool:

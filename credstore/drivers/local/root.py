@@ -43,7 +43,6 @@ from credstore.errors import (
 )
 
 _FORMAT = 1
-_PLACE = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_CLOEXEC
 _GONE = frozenset({errno.ENOENT, errno.ENOTDIR, errno.ELOOP, errno.ESTALE})
 """Errors of walking a path that no longer leads to a directory."""
 _SECRET_SIZE = 32
@@ -66,23 +65,17 @@ class Root:
         self._control: int | None = None
         self._attributes: int | None = None
         self._parts: dict[str, int] = {}
-        self._from: int | None = None
         try:
             if create:
                 _make(Path(path), self.syncer)
-            if not Path(path).is_absolute():
-                # So that it stays the same path if the process changes its directory.
-                self._from = os.open(".", _PLACE)
             self.fd = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
         except OSError as error:
-            self._let_go()
             raise unusable_root(path, error) from None
         try:
             self.fold = self._known_fold()
             self._here = os.fstat(self.fd)
         except BaseException:
             release(self.fd)
-            self._let_go()
             raise
 
     def check_there(self, *, applied: Applied = "no") -> None:
@@ -96,7 +89,7 @@ class Root:
                 system was mounted over it (code "ROOT_REMOVED").
         """
         try:
-            there = os.stat(self.path, dir_fd=self._from)
+            there = os.stat(self.path)  # noqa: PTH116 - a path object is slow
         except OSError as error:
             if error.errno not in _GONE:
                 # The path cannot be walked now, for example after the process dropped its rights.
@@ -278,12 +271,6 @@ class Root:
                 if fd is not None:
                     release(fd)
             self._parts, self._attributes, self._control = {}, None, None
-            self._let_go()
-
-    def _let_go(self) -> None:
-        if self._from is not None:
-            release(self._from)
-            self._from = None
 
 
 def _make(path: Path, syncer: Syncer) -> None:

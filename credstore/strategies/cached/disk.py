@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from credstore.driver.values import ObjectInfo
-from credstore.files import PRIVATE, PendingFile, is_leftover, remove_leftover
+from credstore.files import PRIVATE, PendingFile, is_leftover, remove_leftover, unlock
 from credstore.strategies.cached import plan
 
 if sys.platform != "win32":
@@ -226,7 +226,7 @@ class CacheDirectory:
                 fcntl.flock(fd, fcntl.LOCK_EX)
             yield fd
         finally:
-            os.close(fd)
+            unlock(fd)
 
     def _make_room(self, size: int) -> int:
         """Look at all files, remove some, and return how many bytes the others have."""

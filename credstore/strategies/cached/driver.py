@@ -280,4 +280,5 @@ def cached_driver(
 ) -> Driver:
     """A cached store with the same abilities; see `CachedDriver`."""
     kind = able_as(inner, CachedDriver, PASSED)
+    directory = directory.absolute()  # Whatever the working directory is later.
     return kind(inner, directory, space=space, max_size=max_size, max_age=max_age)
