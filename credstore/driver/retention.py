@@ -114,7 +114,13 @@ def changed(
         until = kept.retain_until
         shorter = retain_until is None or until is None or retain_until < until
         weaker = kept.mode == "compliance" and mode != "compliance"
-        if kept.mode == "compliance" and (shorter or weaker):
+        if weaker and not shorter:
+            raise _refusal(
+                f"its retention (compliance) until {_shown(until)} cannot become one in the mode "
+                f'"{mode}"; give mode="compliance" to lengthen it',
+                kept,
+            )
+        if kept.mode == "compliance" and shorter:
             raise _refusal(
                 f"its retention (compliance) until {_shown(until)} can only be lengthened, by anybody", kept
             )

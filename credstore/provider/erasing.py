@@ -107,14 +107,19 @@ async def forget_key(session: Session, key: str) -> bool:
     """Remove every version of an object's detached key; see `StorageProvider.forget_key`.
 
     Raises:
-        StorageUnsupportedError: Its key is in the object itself.
+        StorageUnsupportedError: Its key is in the object itself, or the store does not encrypt.
         StorageVersionsRemainError: Versions of the key remain, or may remain.
         StorageError: The key may still be there.
     """
+    if session.policy is None:
+        raise StorageUnsupportedError(
+            "the store was opened without encryption on the client (`encryption=` or `wrapping_key`), so there "
+            "is no key to forget"
+        )
     options = session.reading()
     info, head = await read_head(session.driver, key, options)
     place = place_of((await header_of(session.driver, key, options, info, head)).key_id)
-    keys = None if session.policy is None else session.policy.keyring
+    keys = session.policy.keyring
     if place is None or not isinstance(keys, DetachedKeys):
         raise StorageUnsupportedError(
             "the object's key is in the object itself; store it with ClientSide(..., "

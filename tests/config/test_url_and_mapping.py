@@ -1,5 +1,7 @@
 """Stores as URLs and as mappings in the original design's words."""
 
+from pathlib import Path
+
 import pytest
 
 from credstore.config.mapping import from_mapping
@@ -37,7 +39,7 @@ def test_each_form_of_url():
     local = from_url("file:///srv/a%20b", {})
     assert isinstance(local, LocalConfig)
     assert local.path == "/srv/a b"
-    assert from_url("local:relative/dir", {}).path == "relative/dir"
+    assert from_url("local:relative/dir", {}).path == str(Path.cwd() / "relative/dir")
     assert isinstance(from_url("memory://test", {}), MemoryConfig)
 
 

@@ -54,8 +54,11 @@ def test_a_retention_is_never_weakened_except_by_a_bypass_of_governance(retentio
     before = in_force(retention, NOW)
     try:
         after = changed(retention, until, mode, now=NOW, bypass_governance=bypass)
-    except StorageRetainedError:
+    except StorageRetainedError as error:
         assert before.mode is not None
+        longer = until is not None and before.retain_until is not None and until >= before.retain_until
+        refusal = str(error)
+        assert ("can only be lengthened" in refusal) == (not longer)
         assert before.mode == "compliance" or not bypass
         return
     assert after.legal_hold == retention.legal_hold

@@ -471,6 +471,9 @@ def test_a_forgotten_key_makes_its_object_unreadable_and_no_other(run):
             assert await store.retrieve(key) == DATA
         with pytest.raises(StorageUnsupportedError, match="shreddable"):
             await store.forget_key("kept")
+        async with opened(encryption=None) as plain:
+            with pytest.raises(StorageUnsupportedError, match="no key to forget"):
+                await plain.forget_key("k0")
         async with opened(encryption=ClientSide(ring(), store_id="tests", shreddable=True)) as rotating:
             report = await rotating.rotate_keys()
             assert (report.rotated, dict(report.keys), set(report.failed)) == (4, {NEW.key_id: 4}, {"k0"})

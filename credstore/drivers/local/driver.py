@@ -129,21 +129,20 @@ class LocalDriver(Driver):
         if self.name in request.driver_options:
             raise refusals.OPTIONS.of(self.name)
         data = request.body.data
+        if data is not None and request.progress is not None:
+            self._guard.check(request.deadline)
+            request.progress(len(data), len(data))  # First: what it raises ends the write.
         if data is not None and self._config.group_commit and len(data) <= GROUPED:
             digest = hashlib.sha256(data).hexdigest()
             check_body(request, len(data), digest)
             self._guard.check(request.deadline)
             write = Write(data, attributes_of(request, digest), request.precondition, request.deadline)
             token = await self._gathering.store(write)
-            if request.progress is not None:
-                request.progress(len(data), len(data))
             return result_of(request, token, digest)
         if data is not None:
             token, digest = await self._run(
                 self._put_bytes, request, data, deadline=request.deadline, quick=not self._config.fsync
             )
-            if request.progress is not None:
-                request.progress(len(data), len(data))
             return result_of(request, token, digest)
         file = await self._run(self._temporary, request.key, deadline=request.deadline)
         try:

@@ -102,7 +102,7 @@ def _directory(above: str, *, fold: bool) -> tuple[str, ...]:
 
 @lru_cache(1024)
 def key_digest(key: str) -> str:
-    """SHA-256 of a key in hex, which names what is kept beside its object; a write needs it three times."""
+    """SHA-256 of a key in hex, which names what is kept with its object; a write needs it three times."""
     return hashlib.sha256(key.encode()).hexdigest()
 
 

@@ -340,6 +340,22 @@ def test_readers_see_whole_pairs_while_writers_replace(tmp_path):
     assert leftovers(tmp_path) == []
 
 
+@pytest.mark.parametrize("group", [False, True])
+def test_what_progress_raises_ends_the_write_of_bytes(tmp_path, group):
+    def ends(done, total):
+        assert (done, total) == (3, 3)
+        raise ZeroDivisionError
+
+    async def run():
+        driver = make_driver(tmp_path, group_commit=group)
+        with pytest.raises(ZeroDivisionError):
+            await driver.put(put_request("k", b"new", progress=ends))
+        assert await list_keys(driver) == []
+        await driver.aclose()
+
+    asyncio.run(run())
+
+
 def test_streams_ranges_and_copies_of_large_objects(tmp_path):
     data = os.urandom(3_000_001)
 
