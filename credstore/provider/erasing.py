@@ -113,8 +113,8 @@ async def forget_key(session: Session, key: str) -> bool:
     """
     if session.policy is None:
         raise StorageUnsupportedError(
-            "the store was opened without encryption on the client (`encryption=` or `wrapping_key`), so there "
-            "is no key to forget"
+            "the store was opened without encryption on the client (`encryption=` or `wrapping_key`), so "
+            "there is no key to forget"
         )
     options = session.reading()
     info, head = await read_head(session.driver, key, options)
