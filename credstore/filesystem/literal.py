@@ -7,13 +7,16 @@ would remove `report1.pdf` and leave it, and moving it would move the other.
 from __future__ import annotations
 
 import os
-from glob import has_magic
+from glob import escape, has_magic
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
 from fsspec.asyn import AsyncFileSystem
 from fsspec.callbacks import DEFAULT_CALLBACK
 from fsspec.utils import stringify_path
+
+from credstore.concurrency import in_thread
+from credstore.errors import StorageInvalidRequestError
 
 Paths: TypeAlias = "str | os.PathLike[str] | list[str]"
 
@@ -44,12 +47,6 @@ class LiteralNames(AsyncFileSystem):
                 continue  # As fsspec: an error only where none is found.
         return sorted(found)
 
-    async def _copy(self, path1: Paths, path2: Paths, *rest: Any, **options: Any) -> None:
-        source, destination = stringify_path(path1), stringify_path(path2)
-        if isinstance(source, str) and isinstance(destination, str) and await self._is_own(source):
-            path1, path2 = [source], [await self._goes_to(source, destination)]
-        await super()._copy(path1, path2, *rest, **options)
-
     async def _get(
         self,
         rpath: Paths,
@@ -59,21 +56,50 @@ class LiteralNames(AsyncFileSystem):
         **options: Any,
     ) -> Any:
         source, destination = stringify_path(rpath), stringify_path(lpath)
-        if isinstance(source, str) and isinstance(destination, str) and await self._is_own(source):
-            rpath, lpath = [source], [_inside(source, destination) or destination]
+        if (
+            isinstance(source, str)
+            and isinstance(destination, str)
+            and has_magic(source)
+            and await self._exists(source)
+        ):
+            folder = destination.endswith("/") or await in_thread(os.path.isdir, destination)
+            goes = destination if not folder else _into(source, destination)
+            if await self._isfile(source):
+                rpath, lpath = [source], [goes]
+            else:
+                lpath = goes
+        check_lengths(rpath, lpath, "get")
         return await super()._get(rpath, lpath, recursive, callback, **options)
 
-    async def _is_own(self, path: str) -> bool:
-        """Whether a path that looks like a pattern is that of an object."""
-        return has_magic(path) and await self._isfile(path)
+    async def _put(self, lpath: Paths, rpath: Paths, *rest: Any, **options: Any) -> Any:
+        source, destination = stringify_path(lpath), stringify_path(rpath)
+        if isinstance(source, list):
+            if not isinstance(destination, list):  # Else they are as they are.
+                lpath = [await in_thread(_escaped, each) for each in source]
+        elif isinstance(destination, str) and has_magic(source) and await in_thread(os.path.exists, source):
+            folder = destination.endswith("/") or await self._isdir(destination)
+            goes = destination if not folder else _into(source, destination)
+            if await in_thread(os.path.isdir, source):
+                lpath, rpath = escape(source.rstrip("/")), goes
+            else:
+                lpath, rpath = [source], [goes]
+        check_lengths(lpath, rpath, "put")
+        return await super()._put(lpath, rpath, *rest, **options)
 
-    async def _goes_to(self, source: str, destination: str) -> str:
-        if not destination.endswith("/") and not await self._isdir(destination):
-            return destination
-        return f"{destination.rstrip('/')}/{source.rsplit('/', 1)[-1]}"
+
+def check_lengths(sources: Paths, targets: Paths, operation: str) -> None:
+    """Refuse two lists of which one is longer; fsspec would leave its end out."""
+    if isinstance(sources, list) and isinstance(targets, list) and len(sources) != len(targets):
+        found = StorageInvalidRequestError(f"{len(sources)} sources have {len(targets)} destinations")
+        raise found.at(provider="credstore", operation=operation, key=None)
 
 
-def _inside(source: str, destination: str) -> str | None:
-    """Where it goes if the destination is a local folder."""
-    folder = destination.endswith("/") or Path(destination).is_dir()
-    return str(Path(destination, source.rsplit("/", 1)[-1])) if folder else None
+def _into(source: str, folder: str) -> str:
+    """What a source becomes in a folder; the folder itself for what is in a source that ends with a slash."""
+    return folder if source.endswith("/") else f"{folder.rstrip('/')}/{source.rsplit('/', 1)[-1]}"
+
+
+def _escaped(path: str) -> str:
+    """The pattern of a local file or folder that is there; another path as it is."""
+    path = cast("str", stringify_path(path))
+    return escape(path) if has_magic(path) and Path(path).exists() else path

@@ -35,14 +35,14 @@ try:
     from fsspec.core import get_compression
 
     from credstore.filesystem.file import CompressedFile, CredstoreFile
-    from credstore.filesystem.literal import LiteralNames
+    from credstore.filesystem.moving import Moving
 except ModuleNotFoundError:
     raise missing_extra("fsspec", "the file system needs") from None
 
 Info: TypeAlias = dict[str, Any]
 
 
-class CredstoreFileSystem(LiteralNames):
+class CredstoreFileSystem(Moving):
     """A store as a file system.
 
     fsspec keeps instances: the same options give the same one, with the environment as it was when it was
@@ -119,9 +119,6 @@ class CredstoreFileSystem(LiteralNames):
         if bare == cls.root_marker:
             return ""
         return bare if bare.startswith("/") else f"/{bare}"
-
-    def _key(self, path: str) -> str:
-        return cast("str", self._strip_protocol(path)[1:])
 
     async def _info(self, path: str, **_: Any) -> Info:
         key = self._key(path)
@@ -342,6 +339,10 @@ class CredstoreFileSystem(LiteralNames):
     ) -> None:
         """Fetch a file, which has its name once all of it is there and has been checked."""
         if await in_thread(os.path.isdir, lpath):
+            if await self._isfile(rpath):
+                raise StorageInvalidRequestError(
+                    f"a file cannot be fetched as {lpath!r}, which is a folder"
+                ).at(provider="credstore", operation="open", key=self._key(rpath))
             return
         try:
             async with self._provider().open(self._key(rpath), **options) as reader:
@@ -354,8 +355,8 @@ class CredstoreFileSystem(LiteralNames):
 
     async def _save(self, reader: Any, lpath: str, callback: Callback) -> None:
         file = PendingFile(lpath, replace=True)
-        await in_thread(file.open)
         try:
+            await in_thread(file.open)  # Which is made even if this is cancelled meanwhile.
             async for chunk in reader:
                 await in_thread(file.write, chunk)
                 callback.relative_update(len(chunk))
@@ -376,26 +377,23 @@ class CredstoreFileSystem(LiteralNames):
         maxdepth: int | None = None,
         **options: Any,
     ) -> None:
-        if not recursive or maxdepth is not None:
+        if not recursive:
             await super()._rm(path, recursive, batch_size, maxdepth, **options)
             return
         keys: list[str] = []
-        for root in await self._expand_path(path):
+        if maxdepth is not None:  # Folders have no object, and are there as long as something deeper is.
+            names = await self._expand_path(path, recursive=True, maxdepth=maxdepth)
+            keys = [key for key in map(self._key, names) if key]
+        for root in await self._expand_path(path) if maxdepth is None else ():
             key = self._key(root)
             if key:
                 await self._info(root)  # Removing nothing is an error here.
                 keys.append(key)
             async for item in self._provider().scan(f"{key}/" if key else ""):
-                keys.append(item.key)  # noqa: PERF401 - a comprehension of three loops says less
+                keys.append(item.key)
         result = await self._provider().batch_delete(keys)
         for error in result.failed.values():
             raise error
-
-    async def _cp_file(self, path1: str, path2: str, **options: Any) -> None:
-        await self._provider().copy(self._key(path1), self._key(path2), **options)
-
-    async def _mv_file(self, path1: str, path2: str, **options: Any) -> None:
-        await self._provider().move(self._key(path1), self._key(path2), **options)
 
     async def _mkdir(self, path: str, create_parents: bool = True, **_: Any) -> None:  # noqa: FBT001, FBT002 - fsspec's own
         """Nothing: a folder is there once something is in it."""
