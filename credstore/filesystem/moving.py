@@ -24,7 +24,7 @@ from credstore.provider.provider import StorageProvider
 Pair: TypeAlias = tuple[str, str]
 """Two keys: of what is read, and of what is written."""
 
-_AT_ONCE = 128
+AT_ONCE = 128
 """Of files, unless `batch_size` says so; as fsspec."""
 
 
@@ -254,7 +254,7 @@ class Moving(LiteralNames):
                 return error
             return None
 
-        size = batch_size or self.batch_size or _AT_ONCE
+        size = batch_size or self.batch_size or AT_ONCE
         at_once = size if size > 0 else max(1, len(pairs))
         for error in await map_all(pairs, one, at_once=at_once):
             if error is not None and not (lenient and isinstance(error, FileNotFoundError)):

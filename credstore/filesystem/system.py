@@ -9,11 +9,12 @@ import os
 import stat
 from collections.abc import AsyncGenerator, Callable, Mapping
 from contextlib import aclosing
+from functools import partial
 from inspect import isfunction
 from pathlib import Path
 from typing import Any, TypeAlias, cast
 
-from credstore.concurrency import in_thread
+from credstore.concurrency import in_thread, map_all
 from credstore.errors import (
     ErrorCode,
     StorageAlreadyExistsError,
@@ -35,7 +36,7 @@ try:
     from fsspec.core import get_compression
 
     from credstore.filesystem.file import CompressedFile, CredstoreFile
-    from credstore.filesystem.moving import Moving
+    from credstore.filesystem.moving import AT_ONCE, Moving
 except ModuleNotFoundError:
     raise missing_extra("fsspec", "the file system needs") from None
 
@@ -378,7 +379,11 @@ class CredstoreFileSystem(Moving):
         **options: Any,
     ) -> None:
         if not recursive:
-            await super()._rm(path, recursive, batch_size, maxdepth, **options)
+            # In the order of fsspec, which has another signature in each of its versions.
+            names = await self._expand_path(path, maxdepth=maxdepth)
+            size = batch_size or self.batch_size or AT_ONCE
+            remove = partial(self._rm_file, **options)
+            await map_all(names[::-1], remove, at_once=size if size > 0 else max(1, len(names)))
             return
         keys: list[str] = []
         if maxdepth is not None:  # Folders have no object, and are there as long as something deeper is.
