@@ -183,7 +183,7 @@ class StorageFactory:
         second = _frozen(self._config(fallback), read_only=read_only)
         if _overlap(first, second):
             raise StorageConfigurationError(
-                "primary and fallback are the same store, or one, or a cache, is inside the other; name two"
+                "primary and fallback are the same store, or one is inside the other, or a cache is; name two"
             )
         _check_encryption((first, second))
 
@@ -256,7 +256,7 @@ class StorageFactory:
         for at, one in enumerate(configs):
             if any(_overlap(one, other) for other in configs[:at]):
                 raise StorageConfigurationError(
-                    "two of the stores are the same, or one, or a cache, is inside another; each has to be "
+                    "two of the stores are the same, or one is inside another, or a cache is; each has to be "
                     "one of its own"
                 )
         _check_encryption(configs)
