@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial, update_wrapper
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Concatenate, Generic, ParamSpec, Self, TypeAlias, TypeVar, Unpack, cast
 from weakref import WeakKeyDictionary
@@ -31,6 +30,7 @@ from credstore.config.variables import URL
 from credstore.driver.contract import Driver
 from credstore.errors import StorageConfigurationError, StorageError
 from credstore.metrics import Meter
+from credstore.provider.homes import Home, all_apart, sites_of
 from credstore.provider.measured import facts_of
 from credstore.provider.presets import build_driver, provider_for
 from credstore.provider.provider import StorageProvider
@@ -183,7 +183,7 @@ class StorageFactory:
         second = _frozen(self._config(fallback), read_only=read_only)
         if _overlap(first, second):
             raise StorageConfigurationError(
-                "primary and fallback are the same store, or one is inside the other; name two"
+                "primary and fallback are the same store, or one is inside the other, or a cache is; name two"
             )
         _check_encryption((first, second))
 
@@ -256,7 +256,8 @@ class StorageFactory:
         for at, one in enumerate(configs):
             if any(_overlap(one, other) for other in configs[:at]):
                 raise StorageConfigurationError(
-                    "two of the stores are the same, or one is inside another; each has to be one of its own"
+                    "two of the stores are the same, or one is inside another, or a cache is; each has to be "
+                    "one of its own"
                 )
         _check_encryption(configs)
 
@@ -464,10 +465,5 @@ def _check_encryption(configs: Sequence[CommonConfig]) -> None:
 
 
 def _overlap(first: CommonConfig, second: CommonConfig) -> bool:
-    """Whether an object could belong to both stores."""
-    one, two = first.place, second.place
-    if isinstance(one, Path) and isinstance(two, Path):  # One root may be below the other or its prefix.
-        one, two = one / first.prefix, two / second.prefix
-        return one.is_relative_to(two) or two.is_relative_to(one)
-    inside = first.prefix.startswith(second.prefix) or second.prefix.startswith(first.prefix)
-    return inside and one == two
+    """Whether an object could belong to both stores, or the cache of one could be in the other."""
+    return not all_apart(sites_of([Home(first)], ask=False), sites_of([Home(second)], ask=False))

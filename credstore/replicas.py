@@ -14,7 +14,7 @@ from pathlib import Path
 
 from credstore.arguments import typed
 from credstore.concurrency import in_thread
-from credstore.errors import StorageUnsupportedError
+from credstore.errors import StorageInvalidRequestError, StorageUnsupportedError
 from credstore.files import write_file
 from credstore.metrics import Meter
 from credstore.model import ScrubReport
@@ -25,6 +25,7 @@ from credstore.proofs.format.fields import format_time, read_hex, read_time, rea
 from credstore.proofs.format.record import make_statement
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
+from credstore.provider.homes import all_apart, sites_of
 from credstore.provider.provider import StorageProvider
 from credstore.provider.stored_form import session_of
 from credstore.strategies.metered import metered
@@ -125,14 +126,19 @@ async def add_replica(provider: StorageProvider, replica: StorageProvider) -> Sc
 
     Raises:
         StorageUnsupportedError: `provider` has no replicas.
+        StorageInvalidRequestError: The new store is one of its stores, or inside one, or has one inside.
         StorageError: Too few members can be listed; call `scrub` to fill the new one.
     """
     session = session_of(provider)
     with session.call("add_replica", None):
         driver = _redundant(provider)
         added = session_of(replica)
+        if not await in_thread(lambda: all_apart(sites_of(session.homes), sites_of(added.homes))):
+            raise StorageInvalidRequestError(
+                "the new store is one of those that keep the replicas, or one is inside the other"
+            )
         meter = Meter()
-        session.joined(driver.add(metered(added.driver, meter)), added.config, meter)
+        session.joined(driver.add(metered(added.driver, meter)), added, meter)
         return await driver.scrubber.scrub(deep=False)
 
 

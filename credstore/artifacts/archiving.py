@@ -37,7 +37,7 @@ async def archive_files(
 ) -> ArchiveReport:
     """Save the files last changed before a time, read them back, then remove them from the folder."""
     limit = int(before.timestamp() * 1_000_000_000)
-    found = await in_thread(find_files, source)
+    found = await in_thread(find_files, source, catalog.provider)
     old = [file for file in found if file.modified < limit]
     if not old:
         return ArchiveReport(None)

@@ -101,7 +101,7 @@ class Checkpoints(Versions):
         source = Path(path)
         with DiskErrors():
             single = await in_thread(source.is_file)
-            files = await in_thread(find_files, [source] if single else source)
+            files = await in_thread(find_files, [source] if single else source, catalog.provider)
             saved = await Saving(catalog, files, progress, more).run()
         if wanted is not None:
             await _remove_others(catalog, wanted, abandoned_after)

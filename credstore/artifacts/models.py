@@ -129,7 +129,7 @@ class Models(Versions):
         source = Path(path)
         with DiskErrors():
             single = await in_thread(source.is_file)
-            found = await in_thread(find_files, [source] if single else source)
+            found = await in_thread(find_files, [source] if single else source, catalog.provider)
             files = [file for file in found if file.name != SIGNATURE]
             more = Addition(details, signature_by(signer, name))
             version = await Saving(catalog, files, progress, more).run()

@@ -19,6 +19,9 @@ from typing import Any, cast
 from credstore.artifacts.index import EntryType
 from credstore.artifacts.names import LONGEST_PATH, file_name, folders_of
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageNotFoundError
+from credstore.provider.homes import check_outside
+from credstore.provider.provider import StorageProvider
+from credstore.provider.stored_form import session_of
 
 AVERAGE = 64 * 1024
 """Bytes; chunks have a quarter of it to four times as many."""
@@ -52,19 +55,21 @@ class SourceFile:
     target: str = ""
 
 
-def find_files(source: Source, *, everything: bool = False) -> list[SourceFile]:
+def find_files(source: Source, store: StorageProvider, *, everything: bool = False) -> list[SourceFile]:
     """All files of a source, by name.
 
     Args:
         source: Where they are.
+        store: Where they are saved.
         everything: Symbolic links too, as links, and empty folders.
 
     Raises:
         StorageNotFoundError: Something is not there.
-        StorageInvalidRequestError: Something is neither a file nor a folder, two have one name, or a name
-            cannot be kept.
+        StorageInvalidRequestError: Something is neither a file nor a folder, two have one name, a name
+            cannot be kept, or the store, or a cache of it, is in the folder.
         OSError: A folder cannot be read.
     """
+    check_outside(session_of(store).homes, _paths(source))
     found: dict[str, SourceFile] = {}
     for name, path in _named(source, everything=everything):
         try:
@@ -96,6 +101,12 @@ def find_files(source: Source, *, everything: bool = False) -> list[SourceFile]:
             if above in found:
                 raise StorageInvalidRequestError(f"{above!r} would have to be a file and a folder at once")
     return [found[name] for name in sorted(found)]
+
+
+def _paths(source: Source) -> Iterable[Location]:
+    if isinstance(source, Mapping):
+        return cast("Mapping[str, Location]", source).values()
+    return [source] if isinstance(source, str | os.PathLike) else list(source)
 
 
 def _type(mode: int) -> EntryType:

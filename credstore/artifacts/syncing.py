@@ -22,6 +22,9 @@ from credstore.concurrency import in_thread
 from credstore.errors import StorageConflictError
 from credstore.files import PendingFolder, sync_directory
 from credstore.model import Progress
+from credstore.provider.homes import check_outside
+from credstore.provider.provider import StorageProvider
+from credstore.provider.stored_form import session_of
 
 _SHOWN = 5
 
@@ -51,8 +54,10 @@ async def sync_folder(
         StorageError: Anything else.
         OSError: The disk failed.
     """
+    # A folder that is not there yet counts too.
+    await in_thread(check_outside, session_of(catalog.provider).homes, [folder])
     wanted = {file.name: file for file in await catalog.files(version)}
-    there = await in_thread(_files, folder)
+    there = await in_thread(_files, folder, catalog.provider)
     differing = await in_thread(_differing, there, wanted)
     missing = sorted(wanted.keys() - there.keys())
     extra = sorted(there.keys() - wanted.keys())
@@ -81,7 +86,7 @@ async def has_changed(catalog: Catalog, version: ArtifactVersion, folder: Path) 
         OSError: The disk failed.
     """
     wanted = {file.name: file for file in await catalog.files(version)}
-    there = await in_thread(_files, folder)
+    there = await in_thread(_files, folder, catalog.provider)
     return wanted.keys() != there.keys() or bool(await in_thread(_differing, there, wanted))
 
 
@@ -107,10 +112,10 @@ def _unknown(touched: Mapping[str, SourceFile], known: Mapping[str, FileEntry]) 
     return {name: file for name, file in touched.items() if name not in known or not _is(file, known[name])}
 
 
-def _files(folder: Path) -> dict[str, SourceFile]:
+def _files(folder: Path, store: StorageProvider) -> dict[str, SourceFile]:
     if not os.path.lexists(folder):
         return {}
-    return {file.name: file for file in find_files(folder)}
+    return {file.name: file for file in find_files(folder, store)}
 
 
 def _differing(there: Mapping[str, SourceFile], wanted: Mapping[str, FileEntry]) -> list[str]:

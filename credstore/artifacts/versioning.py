@@ -28,7 +28,9 @@ from credstore.extras import require_extra
 from credstore.model import CommonPrefix, Progress
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
+from credstore.provider.homes import check_outside
 from credstore.provider.provider import StorageProvider
+from credstore.provider.stored_form import session_of
 
 PREFIX = "artifacts/"
 MODEL_SCHEME = "ecdsa-p256-sha256"
@@ -77,7 +79,7 @@ class Versions:
         catalog = self._catalog(kind, name, writing=True)
         self._seals.check_signs()
         with DiskErrors():
-            files = await in_thread(find_files, source, everything=kind == "backup")
+            files = await in_thread(find_files, source, self._provider, everything=kind == "backup")
             return await Saving(catalog, files, progress).run()
 
     async def _load(
@@ -91,6 +93,7 @@ class Versions:
         permissions: bool = True,
     ) -> ArtifactVersion:
         catalog = self._catalog(kind, name)
+        await in_thread(check_outside, session_of(self._provider).homes, [into])
         found = await catalog.find(version)
         await check_signature(catalog, found)
         with DiskErrors():

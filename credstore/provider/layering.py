@@ -17,9 +17,12 @@ from credstore.config.settings import GIB, CommonConfig
 from credstore.driver.contract import CollectsGarbage, Driver
 from credstore.driver.refusals import COLLECT
 from credstore.driver.values import Collected
-from credstore.errors import StorageInvalidRequestError
+from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
+from credstore.provider.homes import Site, meet
 from credstore.provider.provider import StorageProvider
 from credstore.provider.stored_form import session_of
+
+_IN_STORE = "the cache is in the directory of the store itself, or has it inside; give the cache another one"
 
 
 def layered(driver: Driver, config: CommonConfig) -> Driver:
@@ -30,7 +33,8 @@ def layered(driver: Driver, config: CommonConfig) -> Driver:
         config: Its settings.
 
     Raises:
-        StorageConfigurationError: The prefix leaves too little of the store's keys.
+        StorageConfigurationError: The prefix leaves too little of the store's keys, or the cache is in the
+            store itself.
     """
     # Each is loaded where it is asked for: most stores are used as they are.
     if config.prefix:
@@ -44,6 +48,8 @@ def layered(driver: Driver, config: CommonConfig) -> Driver:
     if config.cache is not None:
         from credstore.strategies.cached.driver import cached_driver
 
+        if _is_in_store(config, config.cache):
+            raise StorageConfigurationError(_IN_STORE)
         driver = cached_driver(
             driver,
             Path(config.cache),
@@ -81,11 +87,14 @@ def cached(
             store is asked at each read; with more, changes by others are seen that much later.
 
     Raises:
-        StorageInvalidRequestError: A number is out of range.
+        StorageInvalidRequestError: A number is out of range, or the directory is in the store, or has it
+            inside.
     """
     if max_size < 1024 * 1024 or not max_age >= 0:
         raise StorageInvalidRequestError("max_size is 1 MiB or more, and max_age 0 seconds or more")
     session = session_of(provider)
+    if any(_is_in_store(each.config, local) for each in session.homes):
+        raise StorageInvalidRequestError(_IN_STORE)
     space = _space(session.config, session.name)
     if session.members:  # Which stores they are is part of what is cached.
         space += "".join(_space(each, label) for label, each in session.members.items())
@@ -95,7 +104,9 @@ def cached(
         session.driver, Path(local), space=space, max_size=max_size, max_age=float(max_age)
     )
     config = replace(session.config, cache=local, cache_size=max_size, cache_max_age=float(max_age))
-    return StorageProvider(driver, config, members=session.members, meters=session.meters, **session.options)
+    found = StorageProvider(driver, config, members=session.members, meters=session.meters, **session.options)
+    session_of(found).homes += session.homes
+    return found
 
 
 @typed
@@ -126,6 +137,12 @@ async def collect(provider: StorageProvider, *, grace: timedelta = timedelta(day
         found = await session.driver.collect(grace)
         call.attributes.update(marked=found.marked, removed=found.removed)
         return found
+
+
+def _is_in_store(config: CommonConfig, cache: str | os.PathLike[str]) -> bool:
+    """Whether a cache's directory and the root of a local store are one, or one is inside the other."""
+    place = config.place
+    return isinstance(place, Path) and meet(Site(place), Site(Path(os.path.realpath(cache)), kind="cache"))
 
 
 def _space(config: CommonConfig, label: str) -> str:

@@ -26,6 +26,7 @@ from credstore.model import NOTHING
 from credstore.observe import Observer
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.dictionaries import Dictionaries
+from credstore.provider.homes import Home
 from credstore.provider.validation import (
     check_count,
     check_key,
@@ -90,6 +91,7 @@ class Session:
         policy: Encrypts what is stored unless a call says otherwise, or None.
         link_signer: Makes the temporary links, or None.
         members: Settings of the members of a composite driver, by their label.
+        homes: All stores that it reads and writes, whatever they are to each other.
         meters: What each of them was used for so far, by the same.
         options: As given.
         option_names: Names that a write's `driver_options` may have.
@@ -105,6 +107,7 @@ class Session:
         "config",
         "dictionaries",
         "driver",
+        "homes",
         "internal",
         "lifetime",
         "link_signer",
@@ -138,6 +141,7 @@ class Session:
         """
         self.driver = driver
         self.members = dict(members)
+        self.homes = [Home(each, driver) for each in (config, *members.values())]
         self.meters = dict(meters)
         self.options: ProviderOptions = {**options, "observers": tuple(options.get("observers", ()))}
         self.name = driver.name
@@ -171,11 +175,12 @@ class Session:
     def _is_writable(self) -> bool:
         return self.driver.capabilities.writable and not self.config.read_only
 
-    def joined(self, label: str, config: CommonConfig, meter: Meter) -> None:
+    def joined(self, label: str, member: Session, meter: Meter) -> None:
         """A composite driver has one more member."""
-        self.members[label] = config
+        self.members[label] = member.config
+        self.homes += member.homes
         self.meters[label] = meter
-        self._urls_of_members[label] = _public_url(config)
+        self._urls_of_members[label] = _public_url(member.config)
 
     async def aclose(self) -> None:
         """Wait for the calls in progress, then release everything; safe to call again, even if cancelled."""

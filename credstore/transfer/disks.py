@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
 
@@ -81,6 +82,12 @@ def translated(error: OSError, name: str) -> StorageError:
     else:
         code = ErrorCode.IO_ERROR
     return StorageError(f"the file cannot be written: {said}", code=code, key=name)
+
+
+def leads_into(path: Path, roots: Sequence[Path]) -> bool:
+    """Whether a path, links followed, is one of these resolved directories, or is in one."""
+    real = Path(os.path.realpath(path))
+    return any(real.is_relative_to(root) for root in roots)
 
 
 def remove_empty(folder: Path) -> None:

@@ -32,7 +32,7 @@ from credstore.errors import (
 from credstore.files import PendingFile, is_leftover, remove_leftover, sync_directory
 from credstore.hashing import hash_into
 from credstore.model import StoreOptions
-from credstore.transfer.disks import UNFIT, ignores_case, remove_empty, translated, unfit
+from credstore.transfer.disks import UNFIT, ignores_case, leads_into, remove_empty, translated, unfit
 from credstore.transfer.filters import Filter
 from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
@@ -48,6 +48,7 @@ from credstore.transfer.sides import (
     pieces_of,
     seconds,
 )
+from credstore.transfer.states import entry_of, marker_of, refused, tag_of
 from credstore.transfer.types import guess_type
 from credstore.transfer.values import Links
 
@@ -80,6 +81,8 @@ class Folder:
         self.identity = f"folder {self.path}"
         self.only: tuple[str, str] | None = None
         self.held = Held(unfit, branches=False)
+        self.foreign: tuple[Path, ...] = ()
+        """Directories of the other end, into which no link may lead."""
         self._follow, self._links, self.empty_folders = links == "follow", links, empty_folders
         self._known: set[Path] = set()
         self._markers: set[Path] = set()
@@ -133,10 +136,10 @@ class Folder:
         except FileNotFoundError:
             return None
         except OSError as error:
-            return _refused(called, f"it cannot be looked at: {error.strerror}", fault=True)
+            return refused(called, f"it cannot be looked at: {error.strerror}", fault=True)
         if not stat.S_ISREG(found.st_mode):
-            return _refused(called, "it is not a file", fault=True)
-        return _entry_of(called, found)
+            return refused(called, "it is not a file", fault=True)
+        return entry_of(called, found)
 
     def _is_there(self) -> bool:
         try:
@@ -171,24 +174,27 @@ class Folder:
             with os.scandir(folder) as found:
                 items = sorted(self._named(each) for each in found)
         except OSError as error:
-            yield _refused(base, f"the folder cannot be read: {error.strerror}", fault=True)
+            yield refused(base, f"the folder cannot be read: {error.strerror}", fault=True)
             return
         if (here.st_dev, here.st_ino) in above:
-            yield _refused(base, "a symbolic link leads back to a folder above it", fault=True)
+            yield refused(base, "a symbolic link leads back to a folder above it", fault=True)
+            return
+        if self._follow and self.foreign and leads_into(folder, self.foreign):
+            yield refused(base, "a symbolic link leads into the other end of the transfer", fault=True)
             return
         above |= {(here.st_dev, here.st_ino)}
         if not items and base and wanted(base):
             if self.empty_folders:
-                yield _marker(base, here)
+                yield marker_of(base, here)
             elif not sweep:
-                yield _refused(base, "an empty folder, which is not kept", fault=False)
+                yield refused(base, "an empty folder, which is not kept", fault=False)
         for name, _, item in items:
             if is_leftover(item.name):
                 if sweep:
                     remove_leftover(folder / item.name)
                 continue
             if UNFIT.search(name):
-                yield _refused(base + ascii(name)[1:-1], "its name is not UTF-8", fault=True)
+                yield refused(base + ascii(name)[1:-1], "its name is not UTF-8", fault=True)
             elif name.endswith("/"):
                 if wanted.enters(base + name):
                     yield from self._walk(base + name, wanted, sweep=sweep, above=above)
@@ -207,13 +213,13 @@ class Folder:
         try:
             if item.is_symlink() and not self._follow:
                 refuses = self._links == "error"
-                return _refused(name, "a symbolic link, which is not followed", fault=refuses)
+                return refused(name, "a symbolic link, which is not followed", fault=refuses)
             found = item.stat(follow_symlinks=self._follow)
         except OSError as error:
-            return _refused(name, f"it cannot be looked at: {error.strerror}", fault=True)
+            return refused(name, f"it cannot be looked at: {error.strerror}", fault=True)
         if not stat.S_ISREG(found.st_mode):
-            return _refused(name, "neither a file nor a folder", fault=False)
-        return _entry_of(name, found)
+            return refused(name, "neither a file nor a folder", fault=False)
+        return entry_of(name, found)
 
     async def look(self, entry: Entry, depth: Depth) -> Facts:
         """Size and time, and the digest if it is to be read; see `Side.look`."""
@@ -257,7 +263,7 @@ class Folder:
                 raise StorageInvalidRequestError(
                     f"the file cannot be read: {error.strerror}", key=name
                 ) from None
-            if size != found.st_size or _tag(os.fstat(fd)) != _tag(found):
+            if size != found.st_size or tag_of(os.fstat(fd)) != tag_of(found):
                 raise _changed(name)
         return found, digest.digest(), b"".join(parts)
 
@@ -297,7 +303,7 @@ class Folder:
                     now = path.stat(follow_symlinks=self._follow or self.only is not None)
                 except OSError:
                     raise _changed(entry.name) from None
-                if _tag(now) != _tag(found) or now.st_size != found.st_size:
+                if tag_of(now) != tag_of(found) or now.st_size != found.st_size:
                     raise _changed(entry.name)
 
             await in_thread(look)
@@ -305,7 +311,7 @@ class Folder:
         small = found.st_size <= SMALL
         await flow(found.st_size)
         yield Content(
-            tag=_tag(found),
+            tag=tag_of(found),
             size=found.st_size,
             data=data if small else path,
             digest=digest,
@@ -348,7 +354,7 @@ class Folder:
         def make() -> str:
             self._make_parents(path / "any")
             self._markers.add(path)
-            return _marker(name, path.stat()).version
+            return marker_of(name, path.stat()).version
 
         try:
             version = await in_thread(make)
@@ -422,7 +428,7 @@ class Folder:
                     with suppress(OSError):  # Something is in it again.
                         path.rmdir()
                     return
-                if _tag(path.lstat()) != entry.tag:
+                if tag_of(path.lstat()) != entry.tag:
                     raise StoragePreconditionFailedError(
                         "the file was changed meanwhile, so it was kept", key=entry.name
                     )
@@ -440,24 +446,6 @@ class Folder:
                     folder.rmdir()
 
         await in_thread(remove)
-
-
-def _tag(found: os.stat_result) -> str:
-    return f"{found.st_mtime_ns}-{found.st_ino}"
-
-
-def _entry_of(name: str, found: os.stat_result) -> Entry:
-    tag = _tag(found)
-    return Entry(name, found.st_size, seconds(found.st_mtime_ns), tag, tag)
-
-
-def _marker(name: str, found: os.stat_result) -> Entry:
-    """An empty folder, which has no state but that it is there."""
-    return Entry(name, 0, None, f"folder-{found.st_ino}", f"folder-{found.st_ino}")
-
-
-def _refused(name: str, why: str, *, fault: bool) -> Entry:
-    return Entry(name, 0, None, "", "", why, fault)
 
 
 def _changed(name: str) -> StorageInvalidRequestError:
@@ -482,7 +470,7 @@ def _finish(file: PendingFile, digest: bytes | None, modified: int | None) -> st
     if modified is not None:
         os.utime(file.fd, ns=(modified, modified))
     file.publish()
-    return _tag(os.fstat(file.fd))
+    return tag_of(os.fstat(file.fd))
 
 
 def _beside(content: Content) -> tuple[str, ...]:

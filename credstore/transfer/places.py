@@ -7,7 +7,9 @@ from pathlib import Path
 from typing import cast
 
 from credstore.errors import StorageInvalidRequestError
+from credstore.provider.homes import Site, all_apart, folder_site, sites_of
 from credstore.provider.provider import StorageProvider
+from credstore.provider.stored_form import session_of
 from credstore.transfer.folder import Folder
 from credstore.transfer.sides import Side
 from credstore.transfer.store import Store
@@ -39,36 +41,26 @@ def side_of(place: Place, *, links: Links = "skip", empty_folders: bool = False)
 def check_apart(source: Side, destination: Side) -> None:
     """Refuse two places of which one is inside the other: it would copy into itself.
 
+    All stores that are one count, and the directories of caches. Where a folder's links are followed, those
+    that lead into the other end are refused one by one.
+
     Raises:
         StorageInvalidRequestError: They are not apart.
     """
-    if isinstance(source, Store) and isinstance(destination, Store):
-        one, two = source.provider, destination.provider
-        if one is two or (one.config.place == two.config.place and not _is_private(one)):
-            if source.only is not None:
-                if destination.whole_prefix + source.only[1] == source.whole_prefix + source.only[0]:
-                    raise _inside(source, destination)
-                return
-            mine, theirs = source.whole_prefix, destination.whole_prefix
-            if mine.startswith(theirs) or theirs.startswith(mine):
-                raise _inside(source, destination)
-        return
-    paths = path_of(source), path_of(destination)
-    if isinstance(source, Folder) and source.only is not None:
-        if paths[1] is not None and source.path / source.only[0] == paths[1] / source.only[1]:
-            raise _inside(source, destination)
-        return
-    if (
-        paths[0] is not None
-        and paths[1] is not None
-        and (paths[0].is_relative_to(paths[1]) or paths[1].is_relative_to(paths[0]))
-    ):
-        raise _inside(source, destination)
+    # At the destination, the one object of the source has the name that it is to be called.
+    mine, theirs = _sites(source), _sites(destination)
+    if not all_apart(mine, theirs, source.only):
+        raise StorageInvalidRequestError(
+            f"{source.label} and {destination.label} are the same place, or one is inside the other"
+        )
+    if isinstance(source, Folder):
+        source.foreign = tuple(site.root for site in theirs if isinstance(site.root, Path))
 
 
-def _is_private(provider: StorageProvider) -> bool:
-    """Whether a store belongs to its provider alone, as one in memory does."""
-    return provider.get_provider_name() == "memory"
+def _sites(side: Side) -> list[Site]:
+    if isinstance(side, Store):
+        return [site.below(side.prefix) for site in sites_of(session_of(side.provider).homes)]
+    return [folder_site(side.path)] if isinstance(side, Folder) else []
 
 
 def path_of(side: Side) -> Path | None:
@@ -77,9 +69,3 @@ def path_of(side: Side) -> Path | None:
         return side.path
     place = side.provider.config.place if isinstance(side, Store) else None
     return Path(os.path.realpath(place)) if isinstance(place, Path) else None
-
-
-def _inside(source: Side, destination: Side) -> StorageInvalidRequestError:
-    return StorageInvalidRequestError(
-        f"{source.label} and {destination.label} are the same place, or one is inside the other"
-    )

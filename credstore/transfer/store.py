@@ -77,8 +77,10 @@ class Store:
         self.ordered = provider.capabilities.ordered
         shown = f" under {prefix!r}" if prefix else ""
         self.label = f"the store {provider.get_provider_name()}{shown}"
-        config = provider.config
-        self.identity = f"store {provider.get_provider_name()} {place_of(config)!r} {config.prefix}{prefix}"
+        homes = [each.config for each in session_of(provider).homes]
+        # Of several stores as one, each counts: with another member it is another place.
+        places = dict.fromkeys(f"{place_of(each)!r} {each.prefix}{prefix}" for each in homes)
+        self.identity = f"store {provider.get_provider_name()} {' and '.join(places)}"
         policy = session_of(provider).policy
         self.sealed = "" if policy is None else policy.store_id
         self._refuses_plain = policy is not None and policy.required
@@ -86,11 +88,6 @@ class Store:
     async def folds(self) -> bool:
         """No store ignores the case of keys; see `Side.folds`."""
         return False
-
-    @property
-    def whole_prefix(self) -> str:
-        """The beginning of the keys in the bucket itself."""
-        return self.provider.config.prefix + self.prefix
 
     def key(self, name: str) -> str:
         """The key of a name."""

@@ -226,7 +226,7 @@ def test_what_cannot_be_saved_is_refused_before_anything_is_stored(tmp_path, mak
 
 
 def test_a_file_that_changes_while_it_is_read_is_an_error(tmp_path):
-    (source,) = find_files([write(tmp_path, {"log": noise(MIB)}) / "log"])
+    (source,) = find_files([write(tmp_path, {"log": noise(MIB)}) / "log"], MemoryStorageProvider())
     file = CutFile(source, lambda _: False)
     file.next(1)
     with source.path.open("ab") as more:

@@ -390,3 +390,17 @@ def test_an_unwritable_list_or_a_worthless_issuer_is_said_first(cli, folder):
         assert cli("migrate", "data", "store:k", *signing, code=2).err.startswith("credstore: ")
     assert not cli.root.exists()
     assert not Path("list").exists()
+
+
+def test_a_member_and_the_whole_are_not_moved_into_each_other(cli, folder):
+    here = Path.cwd().as_uri()
+    whole = f"multi://load-balanced?store={here}/b&store={here}/a"
+    cli("sync", "data", f"{here}/a/")
+    before = tree_of(Path("a"))
+    for verb in (["mv", "-r"], ["cp", "-r"], ["sync", "--delete"], ["migrate", "--delete-source"]):
+        for pair in ((f"{here}/a/", whole), (whole, f"{here}/a/")):
+            assert "the same place" in cli(*verb, *pair, code=2).err
+    for name in ("a", "."):
+        assert "the same place" in cli("--store", whole, "put", "-r", name, "x/", code=2).err
+        assert "the same place" in cli("--store", whole, "get", "-r", "", name, code=2).err
+    assert tree_of(Path("a")) == before

@@ -65,6 +65,16 @@ def test_what_cannot_be(cli, workers: Workers):
     assert "a store in memory belongs to one process" in ended.err
     ended = cli("migrate", "data", "x", "--dask", "nowhere", code=8)
     assert "is not the address of a scheduler" in ended.err
+    here = Path.cwd().as_uri()
+    make_tree(Path("upper"), TREE)
+    for pair in (
+        (f"{here}/upper/in", f"{here}/upper"),
+        ("upper", f"{here}/upper/in"),
+        (f"{here}/upper", "upper"),
+    ):
+        ended = cli("migrate", "--delete-source", *pair, "--dask", workers.address, code=2)
+        assert "the same place" in ended.err
+    assert tree_of(Path("upper")) == TREE
 
 
 def test_an_interrupt_stops_the_workers_and_says_how_to_go_on(cli, workers: Workers, trap: Trap):

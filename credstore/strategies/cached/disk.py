@@ -248,5 +248,7 @@ class CacheDirectory:
             if not folder.is_dir():
                 continue
             for path in folder.iterdir():
+                if not (plan.is_entry(folder.name, path.name) or is_leftover(path.name)):
+                    continue  # Somebody else's, and not to be removed for room.
                 with contextlib.suppress(OSError):  # Removed since.
                     yield path, path.lstat()

@@ -14,6 +14,7 @@ from __future__ import annotations
 import hashlib
 import hmac
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
@@ -29,6 +30,7 @@ TRAILER = 32 + 8 + len(MAGIC)
 """Bytes of the fixed end."""
 ROOM = 0.9
 """The part of the limit that remains in use when old entries are removed."""
+_NAME = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,6 +50,15 @@ def name_of(space: str, key: str) -> str:
     """The path of an entry below the cache's directory: two hex digits, a slash, and 64."""
     name = hashlib.sha256(f"{len(space)}:{space}{key}".encode()).hexdigest()
     return f"{name[:2]}/{name}"
+
+
+def is_entry(folder: str, name: str) -> bool:
+    """Whether a file of this name, in a folder of that one, can be an entry.
+
+    >>> is_entry("ab", "ab" + "0" * 62), is_entry("ab", "photo.json"), is_entry("photos", "a" * 64)
+    (True, False, False)
+    """
+    return _NAME.fullmatch(name) is not None and folder == name[:2]
 
 
 def encode(entry: Entry) -> bytes:
