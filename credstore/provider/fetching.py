@@ -7,6 +7,7 @@ stays until then; an error or a cancellation leaves nothing behind.
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
@@ -16,6 +17,7 @@ from credstore.encryption import ClientSide, CustomerKey, known_encryption
 from credstore.errors import StorageAlreadyExistsError, StorageError, StorageInvalidRequestError
 from credstore.files import PendingFile
 from credstore.model import Progress, StorageItem
+from credstore.provider.homes import Home, check_outside
 from credstore.provider.read import Reading, Wanted
 from credstore.provider.session import Session
 from credstore.provider.streaming import Opening
@@ -73,7 +75,7 @@ class FetchingVerbs:
             check_flag("replace", replace)
             check_flag("decode", decode)
             check_progress(progress)
-            file = await _pending(path, replace=replace)
+            file = await _pending(path, session.homes, replace=replace)
             try:
                 reading = Reading(
                     session, key, decode=decode, encryption=encryption, version_id=version_id, timeout=timeout
@@ -97,7 +99,7 @@ class FetchingVerbs:
                 file.close()
 
 
-async def _pending(path: object, *, replace: bool) -> PendingFile:
+async def _pending(path: object, homes: Sequence[Home], *, replace: bool) -> PendingFile:
     if not isinstance(path, str | os.PathLike):
         raise StorageInvalidRequestError(f"`path` is the path of a file, not {type(path).__name__}")
     text = cast("str | bytes", os.fspath(cast("str | os.PathLike[str]", path)))
@@ -105,6 +107,7 @@ async def _pending(path: object, *, replace: bool) -> PendingFile:
         raise StorageInvalidRequestError("`path` is the path of a file, as text without a NUL character")
 
     def opened() -> PendingFile:
+        check_outside(homes, [text])  # Or it would replace an object by a file of nobody's.
         target = Path(os.path.realpath(text))
         if target.is_dir():
             raise StorageInvalidRequestError(f"{text!r} is a folder; name the file in it")

@@ -13,6 +13,7 @@ from credstore import (
     StorageAlreadyExistsError,
     StorageInvalidRequestError,
     StorageObjectNotFoundError,
+    cached,
 )
 from credstore.errors import StorageError, StorageIntegrityError
 from credstore.files import PendingFile
@@ -156,3 +157,18 @@ def test_it_is_one_call_of_its_own_name():
 
     asyncio.run(main())
     assert [event.name for event in events] == ["credstore.store", "credstore.retrieve_to"]
+
+
+@pytest.mark.parametrize("path", ["store/k", "store/new", "store/.credstore/x", "link/k", "cache/k"])
+def test_no_file_of_the_store_itself_is_replaced(here, path):
+    async def main():
+        (here / "link").symlink_to(here / "store")
+        async with cached(LocalStorageProvider("store"), "cache") as store:
+            await store.store("k", DATA, compress="gzip")
+            with pytest.raises(StorageInvalidRequestError, match="in the directory of the store"):
+                await store.retrieve_to("k", path)
+            assert await store.retrieve("k") == DATA
+            await store.retrieve_to("k", "out")
+
+    asyncio.run(main())
+    assert (here / "out").read_bytes() == DATA
