@@ -2,8 +2,8 @@
 
 Rules of this file: what runs in the pool waits for no event loop and for no code of users, which may wait for
 the library itself. Such code runs in daemon threads of its own, as many as there are such calls; it cannot be
-interrupted, so nothing waits for it for ever. The executor of a loop is not used, but by asyncio to look names
-up: it is the program's, which may have filled it with calls that wait for a store.
+interrupted, so nothing waits for it for ever. The executor of a loop is the program's, which may have filled
+it with calls that wait for a store; only asyncio uses it, to look up names.
 """
 
 from __future__ import annotations
