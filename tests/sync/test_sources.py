@@ -32,7 +32,7 @@ def program(code, place):
     """What a new interpreter says; fails, with all its stacks, where it hangs."""
     guard = "import faulthandler; faulthandler.dump_traceback_later(90, exit=True)\n"
     done = subprocess.run(
-        [sys.executable, "-X", "dev", "-W", "error", "-c", guard + code],
+        [sys.executable, "-W", "error", "-c", guard + code],
         cwd=place, capture_output=True, text=True, check=False, timeout=120,
         env={**os.environ, "PYTHONPATH": str(ROOT)},
     )  # fmt: skip
