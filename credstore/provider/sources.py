@@ -89,7 +89,7 @@ class PathBody:
 
     @property
     def replayable(self) -> bool:
-        """Whether it is no file of the kernel's."""
+        """Whether it has a version, which a file of the kernel's has not."""
         return self.version is not None
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
