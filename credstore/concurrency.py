@@ -28,6 +28,7 @@ from types import coroutine
 from typing import Any, Generic, ParamSpec, TypeVar, cast
 
 from credstore.errors import StorageError
+from credstore.threads import in_pool
 
 K = TypeVar("K")
 P = ParamSpec("P")
@@ -180,7 +181,7 @@ async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `work` in a thread; a cancellation surfaces when it is done, so that it changes nothing later."""
-    thread = asyncio.ensure_future(asyncio.to_thread(work, *args, **kwargs))
+    thread = in_pool(work, *args, **kwargs)
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncIterator, Sequence
 from typing import Protocol
+
+from credstore.threads import in_pool
 
 LOOP_BUDGET = 512 * 1024
 """Number of bytes that take under half a millisecond to hash or compress; more go to a thread."""
@@ -26,7 +27,7 @@ class Hash(Protocol):
 async def hash_into(digest: Hash, data: bytes | memoryview) -> None:
     """Feed `data` to `digest`, in a thread when it would block the event loop for too long."""
     if len(data) > LOOP_BUDGET:
-        await asyncio.to_thread(digest.update, data)
+        await in_pool(digest.update, data)
     else:
         digest.update(data)
 
@@ -36,7 +37,7 @@ async def joined(parts: Sequence[bytes | memoryview]) -> bytes:
     if len(parts) == 1:
         return bytes(parts[0])
     if sum(map(len, parts)) > LOOP_BUDGET:
-        return await asyncio.to_thread(b"".join, parts)
+        return await in_pool(b"".join, parts)
     return b"".join(parts)
 
 

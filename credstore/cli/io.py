@@ -15,6 +15,7 @@ import click
 
 from credstore.concurrency import in_thread
 from credstore.files import PendingFile, write_all
+from credstore.threads import in_daemon
 
 CHUNK = 1024 * 1024
 
@@ -35,7 +36,7 @@ async def read_standard_input() -> AsyncIterator[bytes]:
             await _readable(descriptor)
         except (PermissionError, NotImplementedError):
             # A regular file is always readable and cannot be waited for; nor can anything on Windows.
-            chunk = await asyncio.to_thread(os.read, descriptor, CHUNK)
+            chunk = await in_daemon(lambda: os.read(descriptor, CHUNK))
         else:
             chunk = os.read(descriptor, CHUNK)
         if not chunk:

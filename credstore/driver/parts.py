@@ -6,13 +6,13 @@ the chunks that arrived.
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 
 from credstore.errors import ErrorCode, StorageInvalidRequestError
 from credstore.hashing import LOOP_BUDGET, Hash
+from credstore.threads import in_pool
 
 FEW = 64 * 1024
 """Bytes of a chunk that are joined with others rather than sent separately."""
@@ -38,7 +38,7 @@ class Part:
     async def hashed(self, digest: Hash) -> bytes:
         """The digest of the bytes, computed off the loop if there are many."""
         if self.size > LOOP_BUDGET:
-            await asyncio.to_thread(self._hash_into, digest)
+            await in_pool(self._hash_into, digest)
         else:
             self._hash_into(digest)
         return digest.digest()

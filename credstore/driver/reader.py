@@ -95,6 +95,11 @@ class ObjectReader(Generic[I]):
         self._progress: Progress | None = None
         self._count: Callable[[int], None] | None = None
 
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes from it: it was read to its end, or closed."""
+        return self._closed and not self._failed
+
     def watch(self, progress: Progress | None) -> None:
         """Call `progress` with (bytes read, total bytes or None) after each chunk, once if there is none."""
         self._progress = progress

@@ -42,6 +42,7 @@ from credstore.errors import (
     StorageUnavailableError,
 )
 from credstore.model import LinkGrant, StorageItem, strong_etag
+from credstore.threads import in_pool
 
 if TYPE_CHECKING:
     from credstore.provider.provider import StorageProvider
@@ -152,7 +153,7 @@ class Responder:
         if len(fields) != len(pairs):
             return None
         try:
-            return await asyncio.to_thread(self._provider.verify_link, method, path, fields)
+            return await in_pool(self._provider.verify_link, method, path, fields)
         except StorageAccessDeniedError:
             return None
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
 import socket
 from collections.abc import AsyncGenerator, Callable
@@ -13,6 +12,7 @@ from credstore.edge.pages import LinkPages
 from credstore.errors import StorageAccessDeniedError, StorageConfigurationError
 from credstore.extras import missing_extra
 from credstore.provider.provider import StorageProvider
+from credstore.threads import in_pool
 
 
 @typed
@@ -101,4 +101,4 @@ def _at_link_url(provider: StorageProvider) -> socket.socket:
 async def _probe(provider: StorageProvider) -> None:
     """Find out now whether the store checks links; if so, it refuses an empty one."""
     with contextlib.suppress(StorageAccessDeniedError):
-        await asyncio.to_thread(provider.verify_link, "GET", "/", {})
+        await in_pool(provider.verify_link, "GET", "/", {})

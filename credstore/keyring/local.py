@@ -8,7 +8,6 @@ list of them (partitioning oracles).
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import os
 import re
@@ -25,6 +24,7 @@ from credstore.encryption import DATA_KEY, Secret, decoded_key
 from credstore.errors import StorageConfigurationError
 from credstore.files import PRIVATE, PendingFile
 from credstore.keyring.wrapping import KeyWrap, checked_id
+from credstore.threads import in_pool
 
 SCRYPT_N = 2**17
 SCRYPT_R = 8
@@ -246,7 +246,7 @@ class PassphraseKey(_Held):
 
     async def _wrapper(self) -> KeyWrap:
         if self.__wrapper is None:
-            return await asyncio.to_thread(self._derive)
+            return await in_pool(self._derive)
         return self.__wrapper
 
     def _derive(self) -> KeyWrap:

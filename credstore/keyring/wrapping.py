@@ -18,7 +18,7 @@ from credstore.concurrency import apart
 from credstore.encryption import DATA_KEY, Secret
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageUnavailableError
 from credstore.pipeline.header import MAX_KEY_ID, MAX_WRAPPED, is_key_id, undecryptable
-from credstore.wire.waiting import in_daemon
+from credstore.threads import in_daemon
 
 Wrap = Callable[[bytes], bytes] | Callable[[bytes], Awaitable[bytes]]
 

@@ -14,6 +14,7 @@ from credstore.driver.values import Body, BytesBody, PartDigests
 from credstore.hashing import hash_into, joined
 from credstore.pipeline.codec import Encoder
 from credstore.provider.call import Call, chain_of
+from credstore.threads import in_pool
 
 INLINE = 48 * 1024
 """Number of bytes encoded on the event loop: 0.1 ms of gzip, 0.8 ms where zlib has to do it."""
@@ -100,7 +101,7 @@ class EncodedBody:
         stream = self.make()
         async for chunk in self.source.open():
             if len(chunk) > INLINE:
-                encoded = await asyncio.to_thread(stream.feed, chunk)
+                encoded = await in_pool(stream.feed, chunk)
             else:
                 encoded = stream.feed(chunk)
             offset, encoded = _skip(offset, encoded)
@@ -177,7 +178,7 @@ async def digests_of(body: Body, size: int) -> tuple[bytes, PartDigests]:
                 part, left = hashlib.sha256(), size
 
     async for chunk in body.open():
-        await asyncio.to_thread(take, chunk)
+        await in_pool(take, chunk)
     if left < size:
         found.append(part.digest())
     return whole.digest(), PartDigests(size, found)

@@ -8,7 +8,6 @@ encrypted object, the error and its text are the same (P22).
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Mapping
 from dataclasses import replace
 from secrets import token_bytes
@@ -45,6 +44,7 @@ from credstore.pipeline.header import (
 from credstore.pipeline.pipeline import CONTENT_TYPE, WRAPPED_KEY, Recipe
 from credstore.provider.bodies import EncodedBody, digest_of
 from credstore.quick import made
+from credstore.threads import in_pool
 
 INLINE = 256 * 1024
 """Number of bytes encrypted or decrypted on the event loop: under a third of a millisecond."""
@@ -114,7 +114,7 @@ async def sealed_bytes(
     salt, size = token_bytes(SALT), policy.chunk_size
     if len(data) <= INLINE:
         return seal_at_once(data, data_key, binding, salt=salt, chunk_size=size, plain_size=plain_size)
-    return await asyncio.to_thread(
+    return await in_pool(
         seal_at_once, data, data_key, binding, salt=salt, chunk_size=size, plain_size=plain_size
     )
 
@@ -156,7 +156,7 @@ async def open_whole(
     if len(stored) - header.size <= INLINE:
         opened, plain_size = open_at_once(stored, header, data_key, store_id=policy.store_id, name=key)
     else:
-        opened, plain_size = await asyncio.to_thread(
+        opened, plain_size = await in_pool(
             open_at_once, stored, header, data_key, store_id=policy.store_id, name=key
         )
     return opened, None if header.codec is None else recipe_of_header(info, header, plain_size)
@@ -320,7 +320,7 @@ async def _opened(head: bytes, stored: AsyncIterator[bytes], opener: Opener) -> 
 
 
 async def _fed(opener: Opener, chunk: bytes) -> bytes:
-    return opener.feed(chunk) if len(chunk) <= INLINE else await asyncio.to_thread(opener.feed, chunk)
+    return opener.feed(chunk) if len(chunk) <= INLINE else await in_pool(opener.feed, chunk)
 
 
 async def _same_error(stored: AsyncIterator[bytes]) -> AsyncIterator[bytes]:

@@ -7,7 +7,6 @@ stored form has no points to start from.
 
 from __future__ import annotations
 
-import asyncio
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from credstore.provider.encryption import begins_sealed, is_meant, open_whole
 from credstore.provider.session import Session
 from credstore.provider.validation import check_count
 from credstore.quick import made
+from credstore.threads import in_pool
 
 INLINE_STORED = 16 * 1024
 INLINE_PLAIN = 256 * 1024
@@ -274,7 +274,7 @@ async def decoded(found: Recipe, stored: bytes, max_size: int, dictionary: Dicti
     small = len(stored) <= INLINE_STORED and (found.plain_size or INLINE_PLAIN + 1) <= INLINE_PLAIN
     if small:
         return decode(found, stored, max_size=max_size, dictionary=dictionary)
-    return await asyncio.to_thread(decode, found, stored, max_size=max_size, dictionary=dictionary)
+    return await in_pool(decode, found, stored, max_size=max_size, dictionary=dictionary)
 
 
 def _too_large(size: int, max_size: int) -> StorageInvalidRequestError:
@@ -366,7 +366,7 @@ async def _decoded(
     position = 0
     async for chunk in stored:
         pieces = decoding.feed(chunk)
-        while plain := await asyncio.to_thread(_collect, pieces):
+        while plain := await in_pool(_collect, pieces):
             begin, position = position, position + len(plain)
             wanted = plain[max(0, start - begin) : None if end is None else max(0, end - begin)]
             if wanted:
@@ -386,7 +386,7 @@ async def _last(stored: StoredReader, decoding: Decoding, count: int, limit: int
     size = 0
     async for chunk in stored:
         pieces = decoding.feed(chunk)
-        while plain := await asyncio.to_thread(_collect, pieces):
+        while plain := await in_pool(_collect, pieces):
             held.append(plain)
             size += len(plain)
             while size - len(held[0]) >= count:

@@ -2,7 +2,9 @@
 
 Rules of this file: files are read in threads, from their current position, and never closed here unless
 opened here. A file that changes while it is being stored is refused before its last chunk is yielded, so its
-digest, size and bytes belong to one version. A user's generator is closed if it is abandoned early.
+digest, size and bytes belong to one version. A user's generator is closed if it is abandoned early, in the
+thread that it ran in. Code of users, and whatever else may wait for another thread, such as a pipe, has a
+thread of its own: it may read from a store, which needs the pool of the library.
 """
 
 from __future__ import annotations
@@ -11,18 +13,49 @@ import asyncio
 import inspect
 import os
 import stat
-from collections.abc import AsyncIterable, AsyncIterator, Generator, Iterable, Mapping
+from abc import ABC, abstractmethod
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
-from typing import IO, NamedTuple, cast
+from functools import partial
+from io import BufferedRandom, BufferedReader, BytesIO, FileIO
+from typing import IO, NamedTuple, Protocol, TypeVar, cast
 
+from credstore.concurrency import until_done
 from credstore.driver.parts import source_changed
+from credstore.driver.reader import ObjectReader
 from credstore.driver.values import Body, BytesBody
 from credstore.errors import StorageInvalidRequestError
 from credstore.model import Storable
 from credstore.provider.bodies import close
+from credstore.threads import OwnThread, in_daemon, in_pool
 
 CHUNK = 1024 * 1024
+
+T = TypeVar("T")
+_PLAIN = (BytesIO, FileIO, BufferedReader, BufferedRandom)
+"""What the system itself reads, unless it is a pipe."""
+
+
+class ChunkSource(ABC):
+    """A reader whose chunks are iterated over, since its `read` is not that of a file."""
+
+    @property
+    @abstractmethod
+    def ended(self) -> bool:
+        """Whether nothing more comes from it."""
+
+    @abstractmethod
+    def __iter__(self) -> Iterator[bytes]:
+        """The chunks."""
+
+
+class _Calls(Protocol):
+    """Calls functions in a thread."""
+
+    def __call__(self, work: Callable[[], T], /) -> asyncio.Future[T]:
+        """The outcome of one."""
+        ...
 
 
 class Version(NamedTuple):
@@ -43,7 +76,7 @@ class Version(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class PathBody:
-    """A file by its path, opened again for every pass; a pipe or device only once."""
+    """A regular file by its path, opened again for every pass; one of the kernel's only once."""
 
     path: str
     version: Version | None
@@ -56,13 +89,12 @@ class PathBody:
 
     @property
     def replayable(self) -> bool:
-        """Whether it is a regular file."""
+        """Whether it has a version, which a file of the kernel's has not."""
         return self.version is not None
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The file's bytes from `offset` onwards."""
-        loop = asyncio.get_running_loop()
-        opening = loop.run_in_executor(None, self._opened)
+        opening = in_pool(self._opened)
         try:
             file = await asyncio.shield(opening)
         except OSError as error:
@@ -72,19 +104,51 @@ class PathBody:
             raise
         try:
             if offset:
-                await asyncio.to_thread(file.seek, offset)
+                await in_pool(file.seek, offset)
             left = None if self.length is None else self.length - offset
-            async for chunk in _chunks(file, left, self.version):
+            async for chunk in _chunks(in_pool, file, left, self.version):
                 yield chunk
         except OSError as error:
             raise _unreadable(self.path, error) from None
         finally:
-            closing = loop.run_in_executor(None, file.close)
-            if self.version is not None:  # A pipe is closed once the read in its thread has ended, if ever.
+            closing = in_pool(file.close)
+            if self.version is not None:  # The kernel may take for ever to say something.
                 await asyncio.shield(closing)
 
     def _opened(self) -> IO[bytes]:
         return open(self.path, "rb")  # noqa: PTH123 - the path is text
+
+
+@dataclass(frozen=True, slots=True)
+class PipeBody:
+    """A pipe or device by its path, which can be read once."""
+
+    path: str
+    length: None = None
+    data: None = None
+    replayable: bool = False
+
+    async def open(self, offset: int = 0) -> AsyncIterator[bytes]:  # noqa: ARG002 - never replayed
+        """Its bytes; closed once the read in its thread has ended, if ever."""
+        file: IO[bytes] | None = None
+
+        def opened() -> IO[bytes]:
+            nonlocal file
+            file = open(self.path, "rb")  # noqa: SIM115, PTH123 - closed by its thread; the path is text
+            return file
+
+        def closed() -> None:
+            if file is not None:
+                file.close()
+
+        thread = OwnThread()
+        try:
+            async for chunk in _chunks(thread.call, await thread.call(opened), None, None):
+                yield chunk
+        except OSError as error:
+            raise _unreadable(self.path, error) from None
+        finally:
+            await _end(thread, closed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,6 +159,8 @@ class FileBody:
     start: int | None
     length: int | None
     version: Version | None
+    plain: bool
+    """Whether reading it runs no code of users and waits for no one."""
     data: None = None
 
     @property
@@ -104,11 +170,16 @@ class FileBody:
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The file's bytes from its starting position plus `offset` onwards."""
-        if self.start is not None:
-            await asyncio.to_thread(self.file.seek, self.start + offset)
-        left = None if self.length is None else self.length - offset
-        async for chunk in _chunks(self.file, left, self.version):
-            yield chunk
+        thread = OwnThread()
+        calls: _Calls = in_pool if self.plain else thread.call
+        try:
+            if self.start is not None:
+                await calls(partial(self.file.seek, self.start + offset))
+            left = None if self.length is None else self.length - offset
+            async for chunk in _chunks(calls, self.file, left, self.version):
+                yield chunk
+        finally:
+            thread.end(_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,20 +201,28 @@ class IterableBody:
                 if inspect.isasyncgen(self.source):
                     await close(self.source)
             return
-        chunks = iter(self.source)
+        source, chunks = self.source, cast("Iterator[bytes] | None", None)
         end = object()
 
         def advance() -> object:
+            nonlocal chunks
+            if chunks is None:
+                chunks = iter(source)
             return next(chunks, end)
 
+        def closed() -> None:
+            if isinstance(chunks, Generator):
+                with suppress(ValueError):  # Another body runs it.
+                    chunks.close()
+
+        thread = OwnThread()
         try:
-            while (given := await asyncio.to_thread(advance)) is not end:
+            while (given := await thread.call(advance)) is not end:
                 yield _as_bytes(given)
         except BaseException:
-            if isinstance(chunks, Generator):
-                with suppress(ValueError):  # Cancelled, with the generator still running in its thread.
-                    chunks.close()
+            await _end(thread, closed)
             raise
+        thread.end(closed)
 
 
 async def body_of(data: Storable) -> Body:
@@ -168,12 +247,17 @@ async def body_of(data: Storable) -> Body:
         )
     if isinstance(data, Mapping):
         raise StorageInvalidRequestError("data is a mapping; pass its bytes, as json.dumps(data).encode()")
-    if isinstance(
-        data, AsyncIterable
-    ):  # Before files, since a reader or a response may have an async `read`.
-        return IterableBody(data)
+    if isinstance(data, (ObjectReader, ChunkSource)) and data.ended:
+        raise StorageInvalidRequestError(
+            "the reader is at its end or closed, so nothing would be stored; open the object again"
+        )
+    # Before files, since a reader or a response may have a `read` of its own.
+    if isinstance(data, (AsyncIterable, ChunkSource)):
+        return IterableBody(cast("AsyncIterable[bytes] | Iterable[bytes]", data))
     if hasattr(data, "read"):
-        return await asyncio.to_thread(_file_body, cast("IO[bytes]", data))
+        file = cast("IO[bytes]", data)
+        body = await in_pool(_plain_body, file) if type(file) in _PLAIN else None
+        return await in_daemon(partial(_file_body, file, plain=False)) if body is None else body
     if isinstance(data, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
         return IterableBody(data)
     raise StorageInvalidRequestError(
@@ -184,10 +268,10 @@ async def body_of(data: Storable) -> Body:
 
 async def _path_body(path: str) -> Body:
     try:
-        found = await asyncio.to_thread(os.stat, path)
+        found = await in_pool(os.stat, path)
         if stat.S_ISDIR(found.st_mode):
             raise StorageInvalidRequestError(f"{path!r} is a directory; pass a file")
-        return PathBody(path, Version.of(found))
+        return PathBody(path, Version.of(found)) if stat.S_ISREG(found.st_mode) else PipeBody(path)
     except OSError as error:
         raise _unreadable(path, error) from None
 
@@ -196,7 +280,17 @@ def _unreadable(path: str, error: OSError) -> StorageInvalidRequestError:
     return StorageInvalidRequestError(f"cannot read the file {path!r}: {error.strerror or error}")
 
 
-def _file_body(file: IO[bytes]) -> Body:
+def _plain_body(file: IO[bytes]) -> Body | None:
+    """The body for a file in memory or a regular one of the system; None for a pipe, a device or another."""
+    try:
+        raw: object = getattr(file, "raw", file)
+        plain = type(raw) is BytesIO or (type(raw) is FileIO and stat.S_ISREG(os.fstat(raw.fileno()).st_mode))
+    except (OSError, ValueError):  # It is closed, or detached.
+        plain = False
+    return _file_body(file, plain=True) if plain else None
+
+
+def _file_body(file: IO[bytes], *, plain: bool) -> Body:
     if inspect.iscoroutinefunction(file.read):
         raise StorageInvalidRequestError(
             "the file's read() is async; pass an async iterable of its chunks instead"
@@ -213,14 +307,14 @@ def _file_body(file: IO[bytes]) -> Body:
         end = file.tell()
         file.seek(start)
     except (OSError, AttributeError, ValueError):  # Pipes, sockets and responses cannot seek.
-        return FileBody(file, None, None, None)
+        return FileBody(file, None, None, None, plain)
     if start >= end > 0:  # As it is left by whoever has just written it.
         raise StorageInvalidRequestError(
             f"the file is at its end, so none of its {end} bytes would be stored; rewind it: file.seek(0)"
         )
     if end <= start:  # Empty, as kernel files claim to be.
-        return FileBody(file, None, None, None)
-    return FileBody(file, start, end - start, _version(file))
+        return FileBody(file, None, None, None, plain)
+    return FileBody(file, start, end - start, _version(file), plain)
 
 
 def _version(file: IO[bytes]) -> Version | None:
@@ -230,7 +324,9 @@ def _version(file: IO[bytes]) -> Version | None:
         return None
 
 
-async def _chunks(file: IO[bytes], left: int | None, version: Version | None) -> AsyncIterator[bytes]:
+async def _chunks(
+    calls: _Calls, file: IO[bytes], left: int | None, version: Version | None
+) -> AsyncIterator[bytes]:
     """A file's bytes from its position, checked to be `left` bytes of that version where these are known."""
 
     def advance() -> bytes:
@@ -243,13 +339,27 @@ async def _chunks(file: IO[bytes], left: int | None, version: Version | None) ->
 
     done = 0
     held = b""  # One chunk behind, so that the whole body is never yielded before its end has been checked.
-    while chunk := await asyncio.to_thread(advance):
+    while chunk := await calls(advance):
         done += len(chunk)
         if held:
             yield held
         held = chunk
     if held:
         yield held
+
+
+async def _end(thread: OwnThread, last: Callable[[], object]) -> None:
+    """End a thread after one more call, whose end is waited for unless another is still under way."""
+    ending = thread.end(last)
+    if ending is not None:
+        cancelled = await until_done([ending])
+        ending.result()
+        if cancelled is not None:
+            raise cancelled
+
+
+def _nothing() -> None:
+    """Do nothing."""
 
 
 def _close_opened(opening: asyncio.Future[IO[bytes]]) -> None:

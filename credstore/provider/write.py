@@ -7,7 +7,6 @@ separate pass; a larger stream that can be read only once has none beforehand.
 
 from __future__ import annotations
 
-import asyncio
 import os
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -46,6 +45,7 @@ from credstore.provider.session import Session, deadline_for
 from credstore.provider.terms import chosen_codec, terms_of
 from credstore.provider.validation import check_options
 from credstore.quick import made
+from credstore.threads import in_pool
 
 
 class Write(NamedTuple):
@@ -245,7 +245,7 @@ async def _encoded(plain: Body, codec: Codec, dictionary: Dictionary | None) -> 
         return EncodedBody(plain, lambda: encoder(codec, dictionary))
     if len(plain.data) <= INLINE:
         return BytesBody(encode(codec, plain.data, dictionary))
-    return BytesBody(await asyncio.to_thread(encode, codec, plain.data, dictionary))
+    return BytesBody(await in_pool(encode, codec, plain.data, dictionary))
 
 
 async def _digests_of(

@@ -211,7 +211,10 @@ async def _closing(aclose: Callable[[], Awaitable[None]]) -> None:
 def _serve(loop: asyncio.AbstractEventLoop) -> None:
     asyncio.set_event_loop(loop)
     try:
-        loop.run_forever()
+        while True:
+            with suppress(KeyboardInterrupt, SystemExit):  # What a user raised ends only the user's own call.
+                loop.run_forever()
+                break
     finally:
         left = asyncio.all_tasks(loop)
         for task in left:

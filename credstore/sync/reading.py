@@ -8,10 +8,11 @@ from types import TracebackType
 
 from credstore.driver.reader import ObjectReader
 from credstore.model import StorageItem
+from credstore.provider.sources import ChunkSource
 from credstore.sync.loop import LoopThread
 
 
-class BlockingReader:
+class BlockingReader(ChunkSource):
     """The bytes of an object, to be iterated over or read at once; see `ObjectReader`.
 
     Attributes:
@@ -25,6 +26,11 @@ class BlockingReader:
         self._reader = reader
         self.info = reader.info
         self.length = reader.length
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more comes from it: it was read to its end, or closed."""
+        return self._reader.ended
 
     def __iter__(self) -> Iterator[bytes]:
         """Chunks; raises unless every byte arrived and matches what was stored.

@@ -6,13 +6,13 @@ one that is smaller, and what is there then is read back.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 
 from credstore.errors import StorageObjectNotFoundError, StorageUnsupportedError
 from credstore.model import NOTHING, strong_etag
 from credstore.pipeline.codec import encode
 from credstore.provider.stored_form import tags_of
+from credstore.threads import in_pool
 from credstore.transfer.plan import Entry
 from credstore.transfer.sides import differs
 from credstore.transfer.store import Store
@@ -71,7 +71,7 @@ async def recompress(store: Store, entry: Entry, dictionary: str) -> Recompresse
     if etag is None or etag != item.etag:
         return kept  # It was replaced; whoever did that chose how to store it.
     with_it = await provider.get_dictionary(dictionary)
-    if len(await asyncio.to_thread(encode, "zstd", plain, with_it)) >= item.size:
+    if len(await in_pool(encode, "zstd", plain, with_it)) >= item.size:
         return kept
     options = await store.options_of(item, tags)
     options["metadata"], options["if_match"] = item.metadata or NOTHING, etag

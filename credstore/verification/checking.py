@@ -10,6 +10,7 @@ import mimetypes
 import os
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import IO, Any, cast
 
@@ -35,6 +36,7 @@ from credstore.proofs.format.manifest_links import LARGEST_MANIFEST
 from credstore.proofs.format.record import AssetDigest
 from credstore.proofs.media_types import HEAD, find_contradiction, media_type_of
 from credstore.proofs.store.proof_store import ProofStore
+from credstore.threads import in_daemon
 from credstore.verification.attestations import LARGEST, failure, judge_file
 from credstore.verification.evidence import AssetVerdict, Evidence, clock_of
 from credstore.verification.manifests import find_manifests
@@ -198,7 +200,7 @@ async def _similar(store: ProofStore, picture: Storable) -> list[Evidence]:
     from credstore.proofs.bindings.finding import BindingIndex
 
     if (seek := getattr(picture, "seek", None)) is not None:
-        await in_thread(cast("Callable[[int], int]", seek), 0)  # Others have read it.
+        await in_daemon(partial(cast("Callable[[int], int]", seek), 0))  # Others have read it.
     matches = await BindingIndex(store).find_similar(picture)
     found: list[Evidence] = []
     for match in matches:

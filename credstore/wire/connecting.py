@@ -23,6 +23,7 @@ import aiohappyeyeballs
 
 from credstore.concurrency import Joint
 from credstore.errors import StorageConfigurationError
+from credstore.threads import in_pool
 from credstore.wire.connection import Connection
 from credstore.wire.failures import proxy_failure
 from credstore.wire.names import AddrInfo, Names
@@ -95,7 +96,7 @@ class Connector:
 
     async def _learn(self) -> ssl.SSLContext:
         """Whom to trust: read once, since it takes longer than many connections."""
-        self._trust = trust = await asyncio.to_thread(_trust, self._ca_file)
+        self._trust = trust = await in_pool(_trust, self._ca_file)
         return trust
 
     async def _by_way_of(

@@ -1,24 +1,22 @@
 """Waits other than for a request: bounded by the call's deadline, and never what keeps a process alive.
 
-Rules of this file: blocking work runs in a daemon thread of its own, since the pool's threads are joined
+Rules of this file: blocking work runs in a daemon thread of its own, since threads of a pool are joined
 when the interpreter ends; nothing here knows what is waited for but its name.
 """
 
 from __future__ import annotations
 
 import asyncio
-import contextvars
 import time
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import partial
 from threading import Lock, Thread
 from typing import Generic, ParamSpec, TypeVar
 
 from credstore.errors import StorageError, StorageTimeoutError
+from credstore.threads import in_daemon
 
 T = TypeVar("T")
 P = ParamSpec("P")
@@ -149,35 +147,6 @@ class Shared(Generic[T]):
         run, self._running = self._running, None
         if run is not None and run.waiting == 0:
             run.abandonment.tell()
-
-
-def in_daemon(work: Callable[[], T]) -> asyncio.Future[T]:
-    """The outcome of blocking work in a daemon thread of its own, which ends with the interpreter."""
-    loop = asyncio.get_running_loop()
-    outcome: asyncio.Future[T] = loop.create_future()
-    # Where no one waits any more, no one misses the outcome either.
-    outcome.add_done_callback(lambda done: done.cancelled() or done.exception())
-
-    def run() -> None:
-        try:
-            settle = partial(_succeed, outcome, work())
-        except BaseException as error:  # noqa: BLE001 - it belongs to whoever waits
-            settle = partial(_fail, outcome, error)
-        with suppress(RuntimeError):  # The loop has ended.
-            loop.call_soon_threadsafe(settle)
-
-    Thread(target=contextvars.copy_context().run, args=(run,), name="credstore-waiting", daemon=True).start()
-    return outcome
-
-
-def _succeed(outcome: asyncio.Future[T], value: T) -> None:
-    if not outcome.done():
-        outcome.set_result(value)
-
-
-def _fail(outcome: asyncio.Future[T], error: BaseException) -> None:
-    if not outcome.done():
-        outcome.set_exception(error)
 
 
 class DaemonExecutor(ThreadPoolExecutor):

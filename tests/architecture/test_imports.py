@@ -46,7 +46,7 @@ def test_explicit_keys_need_no_aws_library():
 NEEDED = {
     "arguments", "causes", "cli", "concurrency", "config", "driver", "drivers", "encryption", "error_codes",
     "errors", "extras", "factory", "files", "forks", "hashing", "keyring", "links", "metrics", "model", "observe",
-    "pipeline", "proofs", "provider", "quick", "strategies", "times", "transfer", "wire",
+    "pipeline", "proofs", "provider", "quick", "strategies", "threads", "times", "transfer", "wire",
 }  # fmt: skip
 """Parts of credstore of which `credstore ls` of a local store loads something."""
 IN_PART = {

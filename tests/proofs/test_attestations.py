@@ -17,6 +17,7 @@ from sigstore_models.trustroot import v1 as roots
 
 from credstore import MemoryStorageProvider
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageInvalidRequestError
+from credstore.hashing import LOOP_BUDGET, sha256
 from credstore.proofs import (
     ProofAlgorithmError,
     ProofConflictError,
@@ -113,6 +114,28 @@ def test_out_comes_what_went_in_by_subject_and_type():
             await store.get(added[3].digest)
 
     run(test)
+
+
+def test_a_verifier_may_wait_for_the_library():
+    class Waiting:
+        """As one that asks a store for the keys that count."""
+
+        def __init__(self):
+            self.loop = None
+
+        def verify(self, bundle, /):
+            asked = asyncio.run_coroutine_threadsafe(sha256(bytes(LOOP_BUDGET + 1)), self.loop)
+            assert len(asked.result(60)) == 32
+            return OURS.verify(bundle)
+
+    verifier = Waiting()
+
+    async def test(store):
+        verifier.loop = asyncio.get_running_loop()
+        added = await asyncio.gather(*(store.add(enveloped(statement(number=each))) for each in range(40)))
+        assert len({each.digest for each in added}) == 40
+
+    run(test, verifier)
 
 
 def test_a_payload_that_is_no_statement_is_found_by_its_digest():

@@ -256,6 +256,19 @@ def test_keys_may_be_elsewhere(algorithm):
         sign(credential=remote(algorithm, ConnectionError("the service is away")))
 
 
+def test_many_are_signed_at_a_time_though_each_waits_for_a_key():
+    async def scene() -> None:
+        async with asyncio.timeout(120):  # Else each would hold a thread that the keys need.
+            await asyncio.gather(
+                *(
+                    sign_manifest(PNG, "image/png", definition=DEFINITION, credential=CREDENTIALS["ES256"])
+                    for _ in range(40)
+                )
+            )
+
+    asyncio.run(scene())
+
+
 def test_a_cancelled_call_leaves_no_signer_at_work():
     async def scene() -> None:
         credential = remote("ES256", "never")

@@ -28,6 +28,7 @@ from credstore.proofs.format.dsse import MOST_TRIES, Envelope, Signature, encode
 from credstore.proofs.format.trust import encode_trust_store
 from credstore.proofs.format.trust_publication import encode_trust_statement
 from credstore.proofs.trust_sources import WELL_KNOWN
+from credstore.threads import in_pool
 from tests.proofs.authorities import serving_files
 from tests.proofs.material import (
     INDEPENDENT,
@@ -112,13 +113,12 @@ def test_many_keys_are_tried_off_the_loop(monkeypatch):
         store = shelf.open(trust=trust)
         place = store._objects.layout.record(proof.proof_id)
         await store.provider.store(place, encode_envelope(renamed(proof.envelope, "")), compress=False)
-        whole = asyncio.to_thread
 
-        async def to_thread(*arguments):
+        def noted(*arguments):
             seen.append(arguments[0])
-            return await whole(*arguments)
+            return in_pool(*arguments)
 
-        monkeypatch.setattr(asyncio, "to_thread", to_thread)
+        monkeypatch.setattr("credstore.proofs.store.reading.in_pool", noted)
         assert (await store.get(proof.proof_id)).verified.keyids == (KEY.keyid,)
 
     asyncio.run(run())

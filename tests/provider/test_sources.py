@@ -58,6 +58,67 @@ def test_a_stream_is_closed_when_the_driver_leaves_it(compress, error):
     run(main, Leaving(error))
 
 
+@pytest.mark.parametrize("error", [StorageUnavailableError("down"), asyncio.CancelledError()], ids=type)
+def test_a_plain_generator_is_closed_in_its_own_thread_when_the_driver_leaves_it(error):
+    threads = []
+
+    def source():
+        try:
+            for _ in range(3):
+                threads.append(threading.current_thread())
+                yield bytes(LARGER)
+        finally:
+            threads.append(threading.current_thread())
+            threads.append("closed")
+
+    async def main(provider):
+        with pytest.raises(type(error)):
+            await provider.store("key", source())
+        assert threads[-1] == "closed"
+        assert threads[-2] is threads[0] is not threading.current_thread()
+
+    run(main, Leaving(error))
+
+
+def test_a_call_that_is_cancelled_does_not_wait_for_a_source_that_is_at_work():
+    begun, go, closed = threading.Event(), threading.Event(), threading.Event()
+
+    def source():
+        try:
+            yield b"1"
+            begun.set()
+            assert go.wait(600)
+            yield b"2"
+        finally:
+            closed.set()
+
+    async def main(provider):
+        task = asyncio.ensure_future(provider.store("key", source()))
+        await asyncio.to_thread(begun.wait, 60)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert not closed.is_set()
+        go.set()
+        assert await asyncio.to_thread(closed.wait, 60)
+        assert await provider.retrieve("key") is None
+
+    run(main)
+
+
+def test_a_reader_at_its_end_is_refused():
+    async def main(provider):
+        await provider.store("from", b"1")
+        await provider.store("to", b"precious")
+        async with provider.open("from") as reader:
+            await reader.read()
+            with pytest.raises(StorageInvalidRequestError, match="at its end"):
+                await provider.store("to", reader)
+        assert await provider.retrieve("to") == b"precious"
+
+    run(main)
+
+
 @pytest.mark.parametrize("options", [{"compres": True}, {"encryption": True}, {"if_match": ""}])
 def test_a_stream_is_as_it_was_when_the_call_is_refused(options):
     async def main(provider):

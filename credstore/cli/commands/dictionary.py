@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import random
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -18,6 +17,7 @@ from credstore.cli.runner import run_loop, with_store
 from credstore.concurrency import map_all
 from credstore.errors import StorageInvalidRequestError
 from credstore.model import StoredDictionary
+from credstore.threads import in_pool
 
 if TYPE_CHECKING:
     from credstore.cluster import RecompressReport
@@ -139,14 +139,14 @@ async def _train(provider: StorageProvider, plains: list[bytes], size: int) -> T
 
     aside = plains[::HELD_OUT] if len(plains) >= 2 * LEAST_SAMPLES else []
     taught = [plain for number, plain in enumerate(plains) if number % HELD_OUT] if aside else plains
-    dictionary = await asyncio.to_thread(train_dictionary, taught, size=size)
+    dictionary = await in_pool(train_dictionary, taught, size=size)
     measured = aside or plains
 
     def packed() -> tuple[int, int]:
         alone = sum(len(encode("zstd", plain)) for plain in measured)
         return alone, sum(len(encode("zstd", plain, dictionary)) for plain in measured)
 
-    alone, with_dictionary = await asyncio.to_thread(packed)
+    alone, with_dictionary = await in_pool(packed)
     await provider.add_dictionary(dictionary)
     plain = sum(map(len, measured))
     return Trained(

@@ -8,7 +8,6 @@ next write to it, or after a week.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import binascii
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping
@@ -27,6 +26,7 @@ from credstore.drivers.azure.requests import put_block_list
 from credstore.drivers.azure.settling import settle_write
 from credstore.encryption import ServerEncryption
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError
+from credstore.threads import in_pool
 from credstore.wire.exchange import Reply
 
 P = TypeVar("P")
@@ -118,7 +118,7 @@ async def upload_blocks(
     except StorageError as error:
         error.applied = "no"  # Blocks that are not committed show nothing under the key.
         raise
-    request = await asyncio.to_thread(put_block_list, write.key, names, upload.headers, upload.encryption)
+    request = await in_pool(put_block_list, write.key, names, upload.headers, upload.encryption)
     try:
         return await container.call(request, deadline=write.deadline)
     except StorageError as error:

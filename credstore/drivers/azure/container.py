@@ -6,7 +6,6 @@ exchange (which signs, sends and retries). No other module knows hosts or creden
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 from collections.abc import Callable, Mapping
@@ -37,6 +36,7 @@ from credstore.errors import (
 )
 from credstore.model import CircuitState
 from credstore.quick import made
+from credstore.threads import in_pool
 from credstore.wire.azure.sas import VERSION
 from credstore.wire.azure.signer import AzureSigner
 from credstore.wire.exchange import Exchange, Reply
@@ -346,4 +346,4 @@ def _sealing(request: AzureRequest) -> dict[str, str]:
 
 async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     """The parsed response; a large one is parsed off the event loop."""
-    return parse(body) if len(body) <= _PARSE_ON_LOOP else await asyncio.to_thread(parse, body)
+    return parse(body) if len(body) <= _PARSE_ON_LOOP else await in_pool(parse, body)

@@ -7,7 +7,6 @@ compares the MD5 of what is in memory with what arrived, and the one it reports 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import AsyncGenerator
 from contextlib import aclosing
@@ -35,6 +34,7 @@ from credstore.errors import (
     StorageInvalidRequestError,
 )
 from credstore.hashing import LOOP_BUDGET, joined, sha256
+from credstore.threads import in_pool
 from credstore.wire.departing import Departure
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
@@ -92,7 +92,7 @@ def _write(request: PutRequest) -> Write:
 
 async def _put_single(container: Container, request: PutRequest, data: bytes) -> PutResult:
     digest = request.digest or await sha256(data)
-    md5 = md5_of(data) if len(data) <= LOOP_BUDGET else await asyncio.to_thread(md5_of, data)
+    md5 = md5_of(data) if len(data) <= LOOP_BUDGET else await in_pool(md5_of, data)
     return await _send(container, request, body=data, size=len(data), digest=digest, md5=md5)
 
 

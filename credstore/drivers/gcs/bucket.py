@@ -6,7 +6,6 @@ exchange (which signs, sends and retries). No other module knows hosts or creden
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Callable, Mapping
 from functools import partial
 from typing import TypeVar
@@ -29,6 +28,7 @@ from credstore.errors import (
 )
 from credstore.model import NOTHING, CircuitState
 from credstore.quick import made
+from credstore.threads import in_pool
 from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
 from credstore.wire.signer import Signer, WireCall
@@ -275,4 +275,4 @@ async def outcome(parse: Callable[[bytes], T], body: bytes) -> T:
 
 async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     """The parsed response; a large one is parsed off the event loop."""
-    return parse(body) if len(body) <= _PARSE_ON_LOOP else await asyncio.to_thread(parse, body)
+    return parse(body) if len(body) <= _PARSE_ON_LOOP else await in_pool(parse, body)

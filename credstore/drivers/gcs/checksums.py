@@ -8,7 +8,6 @@ Source: "Hashes and ETags", cloud.google.com/storage/docs: base64 of the big-end
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncGenerator, AsyncIterator, Mapping
@@ -19,6 +18,7 @@ from typing import Any, cast
 from credstore.drivers.gcs.resources import CRC32C, MD5, Resource, text
 from credstore.errors import Applied, ErrorCode, StorageIntegrityError
 from credstore.hashing import LOOP_BUDGET, Hash
+from credstore.threads import in_pool
 
 
 @cache
@@ -58,7 +58,7 @@ class Checksum:
     async def add(self, chunk: bytes | memoryview) -> None:
         """Take in more bytes, off the event loop where they are many."""
         if len(chunk) > LOOP_BUDGET:
-            await asyncio.to_thread(self.take, chunk)
+            await in_pool(self.take, chunk)
         else:
             self.take(chunk)
 

@@ -7,7 +7,6 @@ request to the exchange (which signs, sends and retries), and follows a bucket t
 
 from __future__ import annotations
 
-import asyncio
 import math
 import time
 import unicodedata
@@ -58,6 +57,7 @@ from credstore.errors import (
 )
 from credstore.model import CircuitState
 from credstore.quick import made
+from credstore.threads import in_pool
 from credstore.wire.aws.signer import AwsSigner
 from credstore.wire.exchange import Exchange, Reply
 from credstore.wire.retry import RetryPolicy
@@ -538,4 +538,4 @@ class Bucket:
 
 async def parsed(parse: Callable[[bytes], T], body: bytes) -> T:
     """The parsed response; a large one is parsed off the event loop."""
-    return parse(body) if len(body) <= _PARSE_ON_LOOP else await asyncio.to_thread(parse, body)
+    return parse(body) if len(body) <= _PARSE_ON_LOOP else await in_pool(parse, body)

@@ -6,7 +6,6 @@ long as announced is never completed (K13); an unclear put is settled before it 
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import hashlib
 from collections.abc import AsyncGenerator, Mapping
@@ -52,6 +51,7 @@ from credstore.errors import (
 from credstore.hashing import joined, sha256
 from credstore.model import NOTHING
 from credstore.quick import made
+from credstore.threads import in_pool
 from credstore.wire.departing import Departure
 from credstore.wire.exchange import Reply
 from credstore.wire.transport import StreamBody
@@ -211,7 +211,7 @@ async def _is_hash_of(etag: str | None, body: bytes) -> bool:
     """Whether an entity tag is the MD5 of a body, as only a store that took the body can know."""
     if etag is None:
         return False
-    return read_etag(etag) == base64.b64decode(await asyncio.to_thread(content_md5, body)).hex()
+    return read_etag(etag) == base64.b64decode(await in_pool(content_md5, body)).hex()
 
 
 def _result(

@@ -7,7 +7,6 @@ Names are written before what they lead to, and removed before it, so that nothi
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Iterable
 from contextlib import aclosing
@@ -44,6 +43,7 @@ from credstore.proofs.store.repository import IMMUTABLE, ProofObjects, proof_obj
 from credstore.provider.call import Call, Lifetime
 from credstore.provider.provider import StorageProvider
 from credstore.provider.validation import check_prefix
+from credstore.threads import in_daemon
 
 MOST_NAMES = 10_000
 MOST_FOUND = 1000
@@ -280,8 +280,8 @@ class AttestationStore:
             signers = self._verifier.verify(bundle)
             return Attestation(bundle, tuple(signers), self._objects.clock())
 
-        # It may be megabytes of JSON, and a chain of certificates.
-        return await asyncio.to_thread(check)
+        # It may be megabytes of JSON, and a chain of certificates; the verifier may be a user's.
+        return await in_daemon(check)
 
     async def _read(self, digest: bytes) -> Attestation:
         data = await self._objects.fetch(self._place(digest), LARGEST_ATTESTATION)

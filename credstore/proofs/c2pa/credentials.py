@@ -23,6 +23,7 @@ from credstore.encryption import Secret
 from credstore.errors import StorageConfigurationError, StorageInvalidRequestError
 from credstore.proofs.format.errors import ProofAlgorithmError, ProofSignatureError
 from credstore.proofs.format.signing import LocalSigner
+from credstore.threads import in_pool
 
 Algorithm: TypeAlias = Literal["ES256", "ES384", "PS256", "Ed25519"]
 _PublicKey: TypeAlias = Ed25519PublicKey | ec.EllipticCurvePublicKey | rsa.RSAPublicKey
@@ -176,7 +177,7 @@ class _LocalKey:
         self._key: _PrivateKey = key
 
     async def sign(self, pae: bytes) -> bytes:
-        return await asyncio.to_thread(self._sign, pae)
+        return await in_pool(self._sign, pae)
 
     def _sign(self, message: bytes) -> bytes:
         if isinstance(self._key, Ed25519PrivateKey):

@@ -7,7 +7,6 @@ seek is copied to a temporary file without a name. Blocking calls run in threads
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 import io
 import os
@@ -24,6 +23,7 @@ from credstore.model import Storable
 from credstore.proofs.format.record import AssetDigest
 from credstore.provider.bodies import WatchedBody
 from credstore.provider.sources import body_of
+from credstore.threads import in_pool
 
 _PIECE = 1024 * 1024
 
@@ -55,7 +55,7 @@ async def hold(asset: Storable) -> AsyncGenerator[HeldAsset]:
     """
     if isinstance(asset, (bytes, bytearray, memoryview)):
         data = bytes(asset)
-        yield HeldAsset(io.BytesIO(data), await asyncio.to_thread(AssetDigest.of, data))
+        yield HeldAsset(io.BytesIO(data), await in_pool(AssetDigest.of, data))
         return
     if isinstance(asset, os.PathLike):
         file = await in_thread(_open, os.fspath(asset))

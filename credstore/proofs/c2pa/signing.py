@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
+from functools import partial
 from io import BytesIO
 from pathlib import Path
 from typing import IO, Any
@@ -29,6 +30,7 @@ from credstore.proofs.c2pa.files import HeldAsset, digest_of, hold, temporary
 from credstore.proofs.c2pa.native import Parent, Reading, read, require_library, sign, signing_settings
 from credstore.proofs.format.manifest_links import LARGEST_MANIFEST, check_manifest_url, link_manifest
 from credstore.proofs.format.record import AssetDigest, ManifestLink, ProofRecord
+from credstore.threads import in_daemon
 
 _GENERATOR = {"name": "credstore"}
 _CREATED = "c2pa.created"
@@ -135,7 +137,7 @@ async def sign_manifest(
         in_memory = isinstance(asset, (bytes, bytearray, memoryview))
         target: IO[bytes] = BytesIO() if in_memory else await in_thread(temporary)
         try:
-            work = asyncio.to_thread(
+            work = partial(
                 sign,
                 held.file,
                 target,
@@ -239,9 +241,9 @@ def _changed(media_type: str, earlier: Parent | None) -> StorageInvalidRequestEr
     )
 
 
-async def _answered(work: Coroutine[Any, Any, bytes], asking: Asking) -> bytes:
+async def _answered(work: Callable[[], bytes], asking: Asking) -> bytes:
     """What the thread returns, or what the signer raised; when cancelled, after the thread has ended."""
-    thread = asyncio.ensure_future(work)
+    thread = in_daemon(work)  # It waits for the signer, who may need a thread of the pool.
     try:
         return await asyncio.shield(thread)
     except StorageInvalidRequestError:

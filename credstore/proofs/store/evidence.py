@@ -6,7 +6,6 @@ added was judged before, as readers will judge it; adding never changes what is 
 
 from __future__ import annotations
 
-import asyncio
 import hashlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import aclosing
@@ -21,6 +20,7 @@ from credstore.proofs.format.errors import ProofFormatError, ProofTimestampError
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.model import Proof
 from credstore.proofs.store.repository import ProofObjects
+from credstore.threads import in_pool
 
 if TYPE_CHECKING:
     from credstore.proofs.format.bundle import Bundle
@@ -85,7 +85,7 @@ class ProofEvidence:
         pieces = await self.pieces(proof_id)
         if not pieces:
             return None
-        return await asyncio.to_thread(weigh_evidence, envelope, pieces, self.authorities, self.trust)
+        return await in_pool(weigh_evidence, envelope, pieces, self.authorities, self.trust)
 
     async def pieces(self, proof_id: str) -> list[bytes]:
         """What is stored for a proof, at most 256 pieces, under the names that their bytes have."""
@@ -153,7 +153,7 @@ class ProofEvidence:
             try:
                 responses = [await client.stamp(message) for message in messages]
                 found = [
-                    await asyncio.to_thread(authorities.check, response, message)
+                    await in_pool(authorities.check, response, message)
                     for response, message in zip(responses, messages, strict=True)
                 ]
                 for response in responses:

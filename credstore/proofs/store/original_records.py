@@ -32,6 +32,7 @@ from credstore.proofs.store.layout import INDEX_BODY, LARGEST_MARKER
 from credstore.proofs.store.model import LegacyImport
 from credstore.proofs.store.repository import ProofObjects
 from credstore.provider.provider import StorageProvider
+from credstore.threads import in_pool
 
 _MOST_NAMED = 1000
 _OLDEST = "proof_"
@@ -92,7 +93,7 @@ class LegacyRecords:
         if self._key is None and passphrase is not None and b'"ciphertext"' in data:
             async with self._deriving:
                 if self._key is None:
-                    self._key = await asyncio.to_thread(derive_legacy_key, passphrase)
+                    self._key = await in_pool(derive_legacy_key, passphrase)
         return self._key
 
     async def find_by_hash(self, sha256: bytes) -> list[LegacyProof]:
@@ -199,6 +200,6 @@ async def _unpacked(data: bytes | None, key: str) -> bytes | None:
     if data is None or not data.startswith(_GZIP):
         return data
     try:
-        return await asyncio.to_thread(decode, "gzip", data, max_size=LARGEST_LEGACY)
+        return await in_pool(decode, "gzip", data, max_size=LARGEST_LEGACY)
     except StorageCodecError as error:
         raise ProofFormatError("a record in gzip that does not decompress", key=key) from error

@@ -11,7 +11,6 @@ a revocation that someone damaged. Index names and hints are looked up in signed
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncGenerator, AsyncIterable, Callable, Iterable
 from contextlib import aclosing, suppress
 from dataclasses import dataclass, replace
@@ -54,6 +53,7 @@ from credstore.proofs.store.logging import StoreLogger
 from credstore.proofs.store.model import Proof, ProofHistory, ProofOutcome, proof_of
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.repository import ProofObjects
+from credstore.threads import in_pool
 
 T = TypeVar("T")
 MOST_HINTS = 8
@@ -184,7 +184,7 @@ class ProofReader:
     async def _run(self, check: Callable[[Envelope], T], envelope: Envelope) -> T:
         """Check an envelope: in a thread where many keys may have to be tried."""
         if needs_search(envelope, self.trust):
-            return await asyncio.to_thread(check, envelope)
+            return await in_pool(check, envelope)
         return check(envelope)
 
     async def _revoked(self, verified: VerifiedProof, revocation: bytes, now: datetime) -> Found:

@@ -20,9 +20,9 @@ from typing import Any, Protocol, TypeVar, cast
 from credstore.encryption import Secret
 from credstore.errors import ErrorCode, StorageAuthenticationError, StorageConfigurationError, StorageError
 from credstore.extras import missing_extra, require_extra
+from credstore.threads import in_daemon
 from credstore.wire.quiet import hushed
 from credstore.wire.tokens import RenewedTokens, Token, TokenSource
-from credstore.wire.waiting import in_daemon
 
 T = TypeVar("T")
 SCOPE = "https://www.googleapis.com/auth/cloud-platform"
