@@ -107,7 +107,7 @@ async def _pending(path: object, homes: Sequence[Home], *, replace: bool) -> Pen
         raise StorageInvalidRequestError("`path` is the path of a file, as text without a NUL character")
 
     def opened() -> PendingFile:
-        check_outside(homes, [text])  # Or it would replace an object by a file of nobody's.
+        check_outside(homes, [text])  # Or it would spoil an object.
         target = Path(os.path.realpath(text))
         if target.is_dir():
             raise StorageInvalidRequestError(f"{text!r} is a folder; name the file in it")
