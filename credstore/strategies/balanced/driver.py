@@ -37,6 +37,7 @@ from credstore.driver.values import (
 from credstore.errors import StorageError, StoragePreconditionFailedError
 from credstore.model import NOTHING, CircuitState
 from credstore.quick import changed
+from credstore.strategies.balanced.claims import MARK_SIZE, SIZE, unclaimed
 from credstore.strategies.balanced.moving import MemberBody, Moves
 from credstore.strategies.balanced.plan import adjusted, checked_weights, ranking
 from credstore.strategies.fallback import plan
@@ -78,9 +79,10 @@ class BalancedDriver(Driver):
         """
         self._weights = checked_weights(weights, len(members))
         self._members = [
-            Member(driver, label, index, clock=monotonic)
+            Member(unclaimed(driver), label, index, clock=monotonic)
             for index, (driver, label) in enumerate(zip(members, labels_of(list(members)), strict=True))
         ]
+        self._stores = list(members)
         self._clock = clock
         self._monotonic = monotonic
         self._latencies = [Latencies() for _ in members]
@@ -91,8 +93,15 @@ class BalancedDriver(Driver):
         able = members[0].capabilities
         for each in members[1:]:
             able = plan.able_together(able, each.capabilities)
+        largest = able.max_metadata_size
         self._capabilities = replace(
-            able, versions=False, tags=False, retention_modes=frozenset(), legal_holds=False, sse_c=False
+            able,
+            versions=False,
+            tags=False,
+            retention_modes=frozenset(),
+            legal_holds=False,
+            sse_c=False,
+            max_metadata_size=None if largest is None else max(0, largest - MARK_SIZE),
         )
         self._guard = Guard("balanced")
 
@@ -122,7 +131,12 @@ class BalancedDriver(Driver):
         if found is None:
             one, two = self._members[first], self._members[second]
             found = self._pairs[first, second] = FallbackDriver(
-                one.driver, two.driver, clock=self._clock, labels=(one.label, two.label), member=one
+                one.driver,
+                two.driver,
+                clock=self._clock,
+                labels=(one.label, two.label),
+                member=one,
+                primary_last=True,
             )
         return found
 
@@ -136,17 +150,15 @@ class BalancedDriver(Driver):
         """Open the object where it belongs, else where it is; see `FallbackDriver.get`."""
         self._guard.check(options.deadline)
         check_read(options, self._capabilities, self.name)
-        pair, others = self._of(key)
+        pair, _ = self._of(key)
         self._reads += 1
         began = 0.0 if self._reads % _SAMPLE else self._monotonic()
         try:
             reader = await pair.get(key, options)
         except StorageError as error:
-            if not is_absence(error) or not others:
+            if not is_absence(error):
                 raise
-            return await self._elsewhere(
-                error, others, lambda driver: driver.get(key, options), _label_reader
-            )
+            return await self._elsewhere(key, error, lambda driver: driver.get(key, options), _label_reader)
         if began:
             now = self._monotonic()
             self._latencies[self._places[reader.info.served_by]].seen(now - began, now)
@@ -156,27 +168,27 @@ class BalancedDriver(Driver):
         """What `get` would serve; see `Driver.head`."""
         self._guard.check(options.deadline)
         check_read(options, self._capabilities, self.name)
-        pair, others = self._of(key)
+        pair, _ = self._of(key)
         try:
             return await pair.head(key, options)
         except StorageError as error:
-            if not is_absence(error) or not others:
+            if not is_absence(error):
                 raise
-            return await self._elsewhere(error, others, lambda driver: driver.head(key, options), _label_info)
+            return await self._elsewhere(key, error, lambda driver: driver.head(key, options), _label_info)
 
     async def _elsewhere(
         self,
+        key: str,
         error: StorageError,
-        others: Sequence[Member],
         read: Callable[[Driver], Awaitable[T]],
         labelled: Callable[[T, str], T],
     ) -> T:
-        """What another member has.
+        """What another member has; home is asked again last, since it may have been moved there meanwhile.
 
         Raises:
             StorageError: None has it, or one of them could not be asked.
         """
-        for member in others:
+        for member in (*self._of(key)[1], self._home(key)):
             try:
                 return labelled(await member.ask(read, member.driver), member.label)
             except StorageError as failure:
@@ -192,7 +204,7 @@ class BalancedDriver(Driver):
         version_id: str | None = None,
         deadline: float | None = None,
     ) -> DeleteOutcome:
-        """Remove the object at every member, where it belongs last, so that no older one reappears.
+        """Remove the object at every member, home last: no older one and no move brings it back.
 
         Raises:
             StorageError: A member could not be reached, so that it may still be there.
@@ -202,12 +214,6 @@ class BalancedDriver(Driver):
         pair, others = self._of(key)
         found = [await member.ask(member.driver.delete, key, deadline=deadline) for member in others]
         found.append(await pair.delete(key, deadline=deadline))
-        if (
-            found[-1].existed is not True
-        ):  # It may have been moved home since that was asked; see `moving.py`.
-            home = self._members[ranking(key, self._weights)[0]]
-            if home.driver.capabilities.writable:
-                found.append(await home.ask(home.driver.delete, key, deadline=deadline))
         told = {each.existed for each in found}
         return DeleteOutcome(existed=True if True in told else (None if None in told else False))
 
@@ -258,7 +264,31 @@ class BalancedDriver(Driver):
             if not NOTE.startswith(each) or await self._has_more(each, deadline)
         ]
         shown = [entry for entry in merged.entries if entry.key != NOTE]
+        if any(entry.size == SIZE for entry in shown):
+            looked = await map_all(shown, lambda entry: self._listed(entry, deadline), at_once=_AT_ONCE)
+            shown = [entry for entry in looked if entry is not None]
         return replace(merged, entries=shown, prefixes=prefixes)
+
+    async def _listed(self, entry: ObjectInfo, deadline: float | None) -> ObjectInfo | None:
+        """An entry of a listing; of what may be a claim what readers get, or None."""
+        if entry.size != SIZE:
+            return entry
+        try:
+            found = await self.head(entry.key, ReadOptions(deadline=deadline))
+        except StorageError as error:
+            if is_absence(error):
+                return None
+            raise
+        if (found.served_by, found.etag) == (entry.served_by, entry.etag):
+            return entry
+        return ObjectInfo.listed(
+            key=entry.key,
+            size=found.size,
+            etag=found.etag,
+            last_modified=found.last_modified,
+            storage_class=found.storage_class,
+            served_by=found.served_by,
+        )
 
     async def _has_more(self, prefix: str, deadline: float | None) -> bool:
         """Whether there is anything besides the notes of outages under this prefix of their key."""
@@ -274,7 +304,7 @@ class BalancedDriver(Driver):
         self._guard.check(request.deadline)
         check_copy(request, self._capabilities, self.name)
         source = request.source
-        first = self._members[ranking(request.destination, self._weights)[0]]
+        first = self._home(request.destination)
         pair, _ = self._of(request.destination)
         if source.served_by == first.label:
             return await pair.copy(request)
@@ -299,6 +329,10 @@ class BalancedDriver(Driver):
                 deadline=request.deadline,
             )
         )
+
+    def _home(self, key: str) -> Member:
+        """Where a key belongs."""
+        return self._members[ranking(key, self._weights)[0]]
 
     def _named(self, label: str) -> Member:
         return next(member for member in self._members if member.label == label)
@@ -359,14 +393,15 @@ class BalancedDriver(Driver):
             StorageError: A member failed; the same call continues.
         """
         moved = 0
-        moves = Moves(exclusive=exclusive)
+        moves = Moves(self._members, self._stores, exclusive=exclusive)
 
         async def move(entry: ObjectInfo) -> None:
             nonlocal moved
-            home = self._members[ranking(entry.key, self._weights)[0]]
-            if entry.served_by != home.label and await moves.move(
-                entry.key, self._named(entry.served_by), home
-            ):
+            home = self._home(entry.key)
+            astray = entry.served_by != home.label
+            if not astray and (entry.size != SIZE or not await moves.is_left_over(entry.key, home)):
+                return
+            if await moves.settle(entry.key, home):
                 moved += 1
 
         async def entries() -> AsyncIterator[ObjectInfo]:

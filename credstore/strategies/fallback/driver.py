@@ -75,6 +75,7 @@ class FallbackDriver(TwoMembers):
         monotonic: Callable[[], float] = time.monotonic,
         labels: tuple[str, str] | None = None,
         member: Member | None = None,
+        primary_last: bool = False,
     ) -> None:
         """Own both: they are closed with this driver.
 
@@ -85,10 +86,12 @@ class FallbackDriver(TwoMembers):
             monotonic: Seconds, for how long a primary that is down is left alone.
             labels: What the members are called in `served_by`; their names, made different, unless given.
             member: What is known of the primary, where others ask it too.
+            primary_last: Whether every delete ends at the primary, as moves to it need.
         """
         super().__init__(primary, fallback, labels)
         self._pages = Pages(primary, fallback, self._first, self._second)
         self._detours = Detours(fallback, clock=clock)
+        self._primary_last = primary_last
         self._member = member or Member(primary, self._first, 0, clock=monotonic)
 
     @property
@@ -279,6 +282,8 @@ class FallbackDriver(TwoMembers):
         first = await one.delete(key, deadline=deadline)
         try:
             second = await two.delete(key, deadline=deadline)
+            if self._primary_last and two is not self._primary:
+                second = plan.either(await one.delete(key, deadline=deadline), second)
         except StorageError as error:
             raise plan.undone(error, failed=other, done=label) from error
         return plan.either(first, second)
@@ -303,14 +308,15 @@ class FallbackDriver(TwoMembers):
     ) -> tuple[tuple[Driver, str], tuple[Driver, str]]:
         """The members and their labels, in the order to delete a key in."""
         primary, fallback = (self._primary, self._first), (self._fallback, self._second)
+        either = (fallback, primary) if self._primary_last else (primary, fallback)
         if not await self._detours.happened() and not self._detours.unknown:
-            return primary, fallback
+            return either
         try:
             newest = await self.head(key, ReadOptions(deadline=deadline))
         except StorageError as error:
             if not is_absence(error):
                 raise
-            return primary, fallback
+            return either
         return (primary, fallback) if newest.served_by == self._second else (fallback, primary)
 
     async def delete_many(
