@@ -39,13 +39,13 @@ from credstore.model import NOTHING, CircuitState
 from credstore.quick import changed
 from credstore.strategies.balanced.claims import MARK_SIZE, SIZE, unclaimed
 from credstore.strategies.balanced.moving import MemberBody, Moves
+from credstore.strategies.balanced.pages import Pages
 from credstore.strategies.balanced.plan import adjusted, checked_weights, ranking
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.fallback.pages import NOTE
 from credstore.strategies.health import Member, is_absence, labels_of
 from credstore.strategies.latencies import Latencies
-from credstore.strategies.merging import merge, position_of, read_page
 from credstore.strategies.outcomes import outcome_of
 
 T = TypeVar("T")
@@ -103,6 +103,7 @@ class BalancedDriver(Driver):
             sse_c=False,
             max_metadata_size=None if largest is None else max(0, largest - MARK_SIZE),
         )
+        self._pages = Pages(self._members, self.head)
         self._guard = Guard("balanced")
 
     @property
@@ -244,60 +245,9 @@ class BalancedDriver(Driver):
             StorageError: A member failed: what only it has cannot be left out.
         """
         self._guard.check(deadline)
-        position = position_of(cursor, len(self._members), start_after)
-
-        async def read(member: Member) -> Page | None:
-            place = position.places[member.index]
-            if place.ended:
-                return None
-            page = await member.ask(
-                read_page, member.driver, place, prefix, delimiter=delimiter, limit=limit, deadline=deadline
-            )
-            entries = [changed(each, {"served_by": member.label}) for each in page.entries]
-            return replace(page, entries=entries)
-
-        pages = await map_all(self._members, read, at_once=len(self._members))
-        merged = merge(position, pages, limit, plan.newer)
-        prefixes = [
-            each
-            for each in merged.prefixes
-            if not NOTE.startswith(each) or await self._has_more(each, deadline)
-        ]
-        shown = [entry for entry in merged.entries if entry.key != NOTE]
-        if any(entry.size == SIZE for entry in shown):
-            looked = await map_all(shown, lambda entry: self._listed(entry, deadline), at_once=_AT_ONCE)
-            shown = [entry for entry in looked if entry is not None]
-        return replace(merged, entries=shown, prefixes=prefixes)
-
-    async def _listed(self, entry: ObjectInfo, deadline: float | None) -> ObjectInfo | None:
-        """An entry of a listing; of what may be a claim what readers get, or None."""
-        if entry.size != SIZE:
-            return entry
-        try:
-            found = await self.head(entry.key, ReadOptions(deadline=deadline))
-        except StorageError as error:
-            if is_absence(error):
-                return None
-            raise
-        if (found.served_by, found.etag) == (entry.served_by, entry.etag):
-            return entry
-        return ObjectInfo.listed(
-            key=entry.key,
-            size=found.size,
-            etag=found.etag,
-            last_modified=found.last_modified,
-            storage_class=found.storage_class,
-            served_by=found.served_by,
+        return await self._pages.page(
+            prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit, deadline=deadline
         )
-
-    async def _has_more(self, prefix: str, deadline: float | None) -> bool:
-        """Whether there is anything besides the notes of outages under this prefix of their key."""
-        cursor: str | None = None
-        while True:
-            page = await self.list(prefix, cursor, limit=2, deadline=deadline)
-            if page.entries or page.cursor is None:
-                return bool(page.entries)
-            cursor = page.cursor
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy inside a member where the copy belongs at the source's; else its bytes pass through here."""

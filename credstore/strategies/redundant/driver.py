@@ -15,6 +15,7 @@ from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 
+from credstore.causes import raise_explained
 from credstore.concurrency import map_all
 from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections
 from credstore.driver.guard import Guard
@@ -41,7 +42,7 @@ from credstore.driver.values import (
     SignRequest,
     StoredReader,
 )
-from credstore.errors import StorageError
+from credstore.errors import StorageConflictError, StorageError, StorageQuorumError
 from credstore.model import CircuitState
 from credstore.quick import changed
 from credstore.strategies.health import Member, labels_of
@@ -59,6 +60,7 @@ from credstore.strategies.redundant.plan import (
     at_rest,
     check_key,
     not_met,
+    of_source,
     quorums_of,
     verdict,
 )
@@ -331,6 +333,9 @@ class RedundantDriver(Driver):
         """Copy inside each member that has the source, and send it to those that do not.
 
         Raises:
+            StorageObjectNotFoundError: The source is not there, or not any more.
+            StoragePreconditionFailedError: It is another version than `request.source`.
+            StorageConflictError: It was deleted or replaced after some members had begun; retryable.
             StorageQuorumError: Fewer than W have the copy.
         """
         self._guard.check(request.deadline)
@@ -342,11 +347,7 @@ class RedundantDriver(Driver):
         found = await self._reads.head(source.key, options)
         newest = found.verdict.newest
         assert newest is not None  # noqa: S101 - else it was not found
-        holders = {
-            view.member: view
-            for view in (await self._looking.look_at_all(source.key, request.deadline)).found
-            if view.info is not None and same_version(view.info, newest)
-        }
+        holders = await self._holders(source.key, newest, options)
         time_ = self._stamps.next()
         kept = unstamped(newest.system)
         system = stamped(kept if request.system is None else request.system, time_)
@@ -368,10 +369,32 @@ class RedundantDriver(Driver):
             )
             return await self._mender.send(source.key, list(holders.values()), newest, member, order)
 
-        change = await self._writes.make(
-            request.destination, copy, "have the copy", deadline=request.deadline
-        )
+        try:
+            change = await self._writes.make(
+                request.destination, copy, "have the copy", deadline=request.deadline
+            )
+        except StorageQuorumError as error:
+            raise_explained(of_source(error), error)
         return self._result(change, Stamp(time_, request.write_id))
+
+    async def _holders(self, key: str, newest: ObjectInfo, options: ReadOptions) -> dict[Member, View]:
+        """All members that can be asked and have a version that was just seen; one or more.
+
+        Raises:
+            StorageObjectNotFoundError: It was deleted meanwhile.
+            StorageConflictError: It was replaced meanwhile.
+            StorageQuorumError: Fewer than R members answered.
+        """
+        answers = await self._looking.look_at_all(key, options.deadline)
+        holders = {
+            view.member: view
+            for view in answers.found
+            if view.info is not None and same_version(view.info, newest)
+        }
+        if not holders:
+            await self._reads.head(key, options)
+            raise StorageConflictError("the source was replaced meanwhile", retryable=True, applied="no")
+        return holders
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to a member that has the object now.
