@@ -1,6 +1,8 @@
 """Copies of redundant stores whose source is replaced or deleted meanwhile: what is raised is what happened."""
 
 import asyncio
+import dataclasses
+from contextlib import suppress
 
 import pytest
 
@@ -19,7 +21,7 @@ from credstore.errors import (
 )
 from credstore.strategies.redundant.driver import RedundantDriver
 from credstore.strategies.redundant.plan import of_source
-from credstore.testing.harness import fetched, put
+from credstore.testing.harness import fetched, put, request
 from tests.strategies.weather import Weather, Weathered
 
 KEY = "from"
@@ -54,6 +56,7 @@ class Member(MemoryDriver):
 class Turns:
     def __init__(self, at, act):
         self.at, self.act, self.steps = at, act, 0
+        self.lock = asyncio.Lock()
 
     async def step(self, _):
         here, self.steps = self.steps == self.at, self.steps + 1
@@ -121,6 +124,66 @@ def test_a_copy_whose_source_changes_says_so(act, having, size):
             if await once(number):
                 break
         assert 5 < number < 99
+
+    asyncio.run(main())
+
+
+class Slowly(Member):
+    """A member that reads the source of a copy, lets somebody else in, and then puts the copy."""
+
+    async def copy(self, order):
+        async with await MemoryDriver.get(self, order.source.key) as reader:
+            data = await reader.read()
+        async with self.turns.lock:
+            await self.turns.step(order.destination)
+        late = dataclasses.replace(
+            request(order.destination, data),
+            write_id=order.write_id,
+            system=order.system,
+            precondition=order.precondition,
+        )
+        return await MemoryDriver.put(self, late)
+
+
+@pytest.mark.parametrize(
+    ("act", "able"), [(delete, True), (replace, True), (delete_and_write, True), (delete, False)]
+)
+def test_a_copy_onto_itself_brings_nothing_back(act, able):
+    """As when data keys are wrapped again: it reads an object that somebody else deletes meanwhile."""
+
+    async def once(number, early):
+        objects = [MemoryObjects() for _ in range(3)]
+        now = [1_700_000_000.0]
+        members = [MemoryDriver(MemoryConfig(), objects=each) for each in objects]
+        user = RedundantDriver(members, prompt=False, wall=lambda: now[0])
+        await put(user, KEY, b"old")
+        source = await user.head(KEY)
+        turns = Turns(number, lambda: act(user))
+        # Another process, whose clock is ahead of the one that deletes.
+        slow = [Slowly(each, turns) for each in objects]
+        for each in slow:
+            each._capabilities = dataclasses.replace(each.capabilities, conditional_replace=able)
+        copier = RedundantDriver(slow, wall=lambda: now[0] + early)
+        copy = CopyRequest(
+            source=source, destination=KEY, write_id="c" * 32, system={"credstore-wrapped": "again"}
+        )
+        with suppress(StorageError):
+            await copier.copy(copy)
+        await copier.settled()
+        await user.settled()
+        ended = turns.steps <= number
+        assert await fetched(user, KEY) == (b"old" if ended else None if act is delete else b"new")
+        if ended:
+            assert (await user.head(KEY)).system == {"credstore-wrapped": "again"}
+        await copier.aclose()
+        return ended
+
+    async def main():
+        for early in (0.0, 5.0):
+            for number in range(100):
+                if await once(number, early):
+                    break
+            assert 5 < number < 99
 
     asyncio.run(main())
 

@@ -4,9 +4,10 @@ The danger: a delete looks at the new place before the copy is there, and at the
 then the copy brings the object back. So a move puts a claim there first, looks at the old place again, and
 replaces exactly that claim. A delete ends at the place where the key belongs. If it removed the object at the
 old place before the second look, that look shows it; if after, it finds the claim or the copy, and without
-the claim there is no copy. A write replaces the claim. No order, failure or kill changes that.
+the claim there is no copy. A write replaces the claim. This holds in any order, and after any failure
+or kill.
 
-Rules of this file: a claim is no object to anyone above. Each is different from all others, since some stores
+Rules of this file: a claim is seen in this package alone. Each is different from all others, since some stores
 make entity tags of bytes. An object that was moved is as old as it was before, so a write that went to
 another member meanwhile is the newer one.
 """

@@ -34,7 +34,7 @@ from credstore.driver.values import (
     SignRequest,
     StoredReader,
 )
-from credstore.errors import StorageError, StoragePreconditionFailedError
+from credstore.errors import StorageError, StoragePreconditionFailedError, StorageUnsupportedError
 from credstore.model import NOTHING, CircuitState
 from credstore.quick import changed
 from credstore.strategies.balanced.claims import MARK_SIZE, SIZE, unclaimed
@@ -255,13 +255,13 @@ class BalancedDriver(Driver):
         check_copy(request, self._capabilities, self.name)
         source = request.source
         first = self._home(request.destination)
+        if request.destination == source.key and source.served_by != first.label:
+            request = await self._brought_home(request, first)
+            source = request.source
         pair, _ = self._of(request.destination)
         if source.served_by == first.label:
             return await pair.copy(request)
-        options = ReadOptions(if_match=source.etag, deadline=request.deadline)
-        now = await self.head(source.key, options)
-        if now.served_by != source.served_by:
-            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        now = await self._pinned(request)
         holder = self._named(now.served_by)
         return await pair.put(
             PutRequest(
@@ -279,6 +279,31 @@ class BalancedDriver(Driver):
                 deadline=request.deadline,
             )
         )
+
+    async def _brought_home(self, request: CopyRequest, home: Member) -> CopyRequest:
+        """A copy of an object onto itself, where it belongs: put there it could come back after a delete."""
+        source = await self._pinned(request)
+        try:
+            if not await Moves(self._members, self._stores, exclusive=False).settle(source.key, home):
+                return request
+        except StorageUnsupportedError:
+            return request  # There are no conditions.
+        now = await self.head(source.key, ReadOptions(deadline=request.deadline))
+        if now.write_id != source.write_id:
+            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        return replace(request, source=now)
+
+    async def _pinned(self, request: CopyRequest) -> ObjectInfo:
+        """The source of a copy, if it is what readers get now.
+
+        Raises:
+            StoragePreconditionFailedError: It was replaced; the one before may still be at another member.
+        """
+        source = request.source
+        now = await self.head(source.key, ReadOptions(deadline=request.deadline))
+        if (now.served_by, now.etag) != (source.served_by, source.etag):
+            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        return now
 
     def _home(self, key: str) -> Member:
         """Where a key belongs."""

@@ -82,7 +82,7 @@ class Moves:
             StorageUnsupportedError: A member has no conditions, and others may write.
             StorageError: As a member raised it.
         """
-        if key in self._busy:  # Two members have it; what was begun with one of them looks at both.
+        if key in self._busy:  # Two members have it; the move that is under way looks at both.
             return False
         self._busy.add(key)
         try:

@@ -58,6 +58,7 @@ from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.members import TwoMembers
 from credstore.strategies.fallback.pages import NOTE, Pages
 from credstore.strategies.health import Member, is_absence
+from credstore.strategies.onto_itself import copied_at
 from credstore.strategies.outcomes import outcome_of
 
 T = TypeVar("T")
@@ -383,10 +384,10 @@ class FallbackDriver(TwoMembers):
             if (now.served_by, now.etag) != (source.served_by, source.etag):
                 raise StoragePreconditionFailedError("the source was replaced since it was looked at")
         if source.served_by != self._second:
-            return await self._arrived(await self._primary.copy(request), request.deadline)
+            return await self._arrived(await copied_at(self._primary, request), request.deadline)
         check_writable(self._fallback.capabilities, self._second)
         await self._detours.note(request.encryption)
-        copied = await self._fallback.copy(request)
+        copied = await copied_at(self._fallback, request)
         return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)
 
     async def sign(self, request: SignRequest) -> SignedRequest:

@@ -15,7 +15,6 @@ from dataclasses import replace
 from secrets import token_hex
 from typing import Any
 
-from credstore.causes import raise_explained
 from credstore.concurrency import map_all
 from credstore.driver.contract import BreaksCircuits, Driver, KeepsConnections
 from credstore.driver.guard import Guard
@@ -29,7 +28,6 @@ from credstore.driver.refusals import (
 from credstore.driver.values import (
     OVERWRITE,
     READ_ALL,
-    BytesBody,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
@@ -42,13 +40,14 @@ from credstore.driver.values import (
     SignRequest,
     StoredReader,
 )
-from credstore.errors import StorageConflictError, StorageError, StorageQuorumError
+from credstore.errors import StorageError
 from credstore.model import CircuitState
 from credstore.quick import changed
 from credstore.strategies.health import Member, labels_of
 from credstore.strategies.outcomes import outcome_of
 from credstore.strategies.redundant.asking import Looking
 from credstore.strategies.redundant.background import Background
+from credstore.strategies.redundant.copying import Copies
 from credstore.strategies.redundant.journal import Journal
 from credstore.strategies.redundant.mending import Mender
 from credstore.strategies.redundant.pages import Pages
@@ -57,10 +56,8 @@ from credstore.strategies.redundant.plan import (
     Quorums,
     View,
     able_together,
-    at_rest,
     check_key,
     not_met,
-    of_source,
     quorums_of,
     verdict,
 )
@@ -70,9 +67,7 @@ from credstore.strategies.redundant.stamps import (
     HybridClock,
     Stamp,
     etag_of,
-    same_version,
     stamped,
-    unstamped,
 )
 from credstore.strategies.redundant.writing import Change, Writes, repeatable
 
@@ -146,6 +141,7 @@ class RedundantDriver(Driver):
             lambda key: self._background.leave(self._mender.repair(key)),
             prompt=prompt,
         )
+        self._copies = Copies(self._looking, self._reads, self._mender, self._writes, self._stamps)
         self._catching = False
         for member in self.members:
             member.came_back = self._catch_up_later
@@ -335,66 +331,15 @@ class RedundantDriver(Driver):
         Raises:
             StorageObjectNotFoundError: The source is not there, or not any more.
             StoragePreconditionFailedError: It is another version than `request.source`.
-            StorageConflictError: It was deleted or replaced after some members had begun; retryable.
+            StorageConflictError: It was deleted or replaced while members copied it; retryable.
             StorageQuorumError: Fewer than W have the copy.
         """
         self._guard.check(request.deadline)
-        source = request.source
-        check_key(source.key)
+        check_key(request.source.key)
         check_key(request.destination)
         check_copy(request, self._capabilities, self.name)
-        options = ReadOptions(if_match=source.etag, deadline=request.deadline)
-        found = await self._reads.head(source.key, options)
-        newest = found.verdict.newest
-        assert newest is not None  # noqa: S101 - else it was not found
-        holders = await self._holders(source.key, newest, options)
-        time_ = self._stamps.next()
-        kept = unstamped(newest.system)
-        system = stamped(kept if request.system is None else request.system, time_)
-
-        async def copy(member: Member) -> PutResult:
-            view = holders.get(member)
-            if view is not None and view.info is not None:
-                return await member.driver.copy(
-                    replace(request, source=view.info, system=system, precondition=OVERWRITE)
-                )
-            order = PutRequest(
-                key=request.destination,
-                body=BytesBody(b""),
-                write_id=request.write_id,
-                system=system,
-                encryption=request.encryption or at_rest(newest, member.driver.capabilities),
-                encryption_by_default=request.encryption is None,
-                deadline=request.deadline,
-            )
-            return await self._mender.send(source.key, list(holders.values()), newest, member, order)
-
-        try:
-            change = await self._writes.make(
-                request.destination, copy, "have the copy", deadline=request.deadline
-            )
-        except StorageQuorumError as error:
-            raise_explained(of_source(error), error)
-        return self._result(change, Stamp(time_, request.write_id))
-
-    async def _holders(self, key: str, newest: ObjectInfo, options: ReadOptions) -> dict[Member, View]:
-        """All members that can be asked and have a version that was just seen; one or more.
-
-        Raises:
-            StorageObjectNotFoundError: It was deleted meanwhile.
-            StorageConflictError: It was replaced meanwhile.
-            StorageQuorumError: Fewer than R members answered.
-        """
-        answers = await self._looking.look_at_all(key, options.deadline)
-        holders = {
-            view.member: view
-            for view in answers.found
-            if view.info is not None and same_version(view.info, newest)
-        }
-        if not holders:
-            await self._reads.head(key, options)
-            raise StorageConflictError("the source was replaced meanwhile", retryable=True, applied="no")
-        return holders
+        change, stamp = await self._copies.make(request)
+        return self._result(change, stamp)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to a member that has the object now.

@@ -265,8 +265,8 @@ def is_overtaken(error: StorageError) -> bool:
 def of_source(error: StorageQuorumError) -> StorageError:
     """The error of a copy that too few members have made: its source's, where that is all they say.
 
-    Members that are well and refuse because the source was deleted or replaced meanwhile are no outage, and
-    the next call says what became of the source.
+    Members that refuse because the source was deleted or replaced meanwhile are well, and the next call says
+    what became of the source.
     """
     failed = [each.error for each in error.outcomes if each.error is not None]
     if not failed or not all(map(is_overtaken, failed)):
