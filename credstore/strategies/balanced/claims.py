@@ -7,8 +7,8 @@ old place before the second look, that look shows it; if after, it finds the cla
 the claim there is no copy. A write replaces the claim. This holds in any order, and after any failure
 or kill.
 
-Rules of this file: a claim is seen in this package alone. Each is different from all others, since some stores
-make entity tags of bytes. An object that was moved is as old as it was before, so a write that went to
+Rules of this file: a claim is seen in this package alone. Each is different from all others, since some
+stores make entity tags of bytes. An object that was moved is as old as it was before, so a write that went to
 another member meanwhile is the newer one.
 """
 
