@@ -18,7 +18,8 @@ async def rebalance(provider: StorageProvider, prefix: str = "", *, exclusive: b
     The store can be used meanwhile, by processes that have the same list of stores: reads find every object
     before, during and after its move. An object is copied to where it belongs, checked against its digest,
     only if nothing is there; then that very version is removed where it was. What is written or deleted
-    meanwhile stays so. A new store gets its share of the objects, and no others move.
+    meanwhile stays so, also if this is cut off at any point: what is left then is ended by the next call. A
+    new store gets its share of the objects, and no others move.
 
     Args:
         provider: Of stores that share the objects.
@@ -29,7 +30,8 @@ async def rebalance(provider: StorageProvider, prefix: str = "", *, exclusive: b
     Returns:
         How many objects were moved.
 
-    Cost: a listing of each store; for each object that moves, three HEADs, a read, a write and a delete.
+    Cost: a listing of each store; for each object that moves, a HEAD at each store and one more, a read, two
+    writes and a delete.
 
     Raises:
         StorageUnsupportedError: The provider does not spread its objects; or a store has no conditions.

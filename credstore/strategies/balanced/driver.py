@@ -34,17 +34,18 @@ from credstore.driver.values import (
     SignRequest,
     StoredReader,
 )
-from credstore.errors import StorageError, StoragePreconditionFailedError
+from credstore.errors import StorageError, StoragePreconditionFailedError, StorageUnsupportedError
 from credstore.model import NOTHING, CircuitState
 from credstore.quick import changed
+from credstore.strategies.balanced.claims import MARK_SIZE, SIZE, unclaimed
 from credstore.strategies.balanced.moving import MemberBody, Moves
+from credstore.strategies.balanced.pages import Pages
 from credstore.strategies.balanced.plan import adjusted, checked_weights, ranking
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.driver import FallbackDriver
 from credstore.strategies.fallback.pages import NOTE
 from credstore.strategies.health import Member, is_absence, labels_of
 from credstore.strategies.latencies import Latencies
-from credstore.strategies.merging import merge, position_of, read_page
 from credstore.strategies.outcomes import outcome_of
 
 T = TypeVar("T")
@@ -78,9 +79,10 @@ class BalancedDriver(Driver):
         """
         self._weights = checked_weights(weights, len(members))
         self._members = [
-            Member(driver, label, index, clock=monotonic)
+            Member(unclaimed(driver), label, index, clock=monotonic)
             for index, (driver, label) in enumerate(zip(members, labels_of(list(members)), strict=True))
         ]
+        self._stores = list(members)
         self._clock = clock
         self._monotonic = monotonic
         self._latencies = [Latencies() for _ in members]
@@ -91,9 +93,17 @@ class BalancedDriver(Driver):
         able = members[0].capabilities
         for each in members[1:]:
             able = plan.able_together(able, each.capabilities)
+        largest = able.max_metadata_size
         self._capabilities = replace(
-            able, versions=False, tags=False, retention_modes=frozenset(), legal_holds=False, sse_c=False
+            able,
+            versions=False,
+            tags=False,
+            retention_modes=frozenset(),
+            legal_holds=False,
+            sse_c=False,
+            max_metadata_size=None if largest is None else max(0, largest - MARK_SIZE),
         )
+        self._pages = Pages(self._members, self.head)
         self._guard = Guard("balanced")
 
     @property
@@ -122,7 +132,12 @@ class BalancedDriver(Driver):
         if found is None:
             one, two = self._members[first], self._members[second]
             found = self._pairs[first, second] = FallbackDriver(
-                one.driver, two.driver, clock=self._clock, labels=(one.label, two.label), member=one
+                one.driver,
+                two.driver,
+                clock=self._clock,
+                labels=(one.label, two.label),
+                member=one,
+                primary_last=True,
             )
         return found
 
@@ -136,17 +151,15 @@ class BalancedDriver(Driver):
         """Open the object where it belongs, else where it is; see `FallbackDriver.get`."""
         self._guard.check(options.deadline)
         check_read(options, self._capabilities, self.name)
-        pair, others = self._of(key)
+        pair, _ = self._of(key)
         self._reads += 1
         began = 0.0 if self._reads % _SAMPLE else self._monotonic()
         try:
             reader = await pair.get(key, options)
         except StorageError as error:
-            if not is_absence(error) or not others:
+            if not is_absence(error):
                 raise
-            return await self._elsewhere(
-                error, others, lambda driver: driver.get(key, options), _label_reader
-            )
+            return await self._elsewhere(key, error, lambda driver: driver.get(key, options), _label_reader)
         if began:
             now = self._monotonic()
             self._latencies[self._places[reader.info.served_by]].seen(now - began, now)
@@ -156,27 +169,27 @@ class BalancedDriver(Driver):
         """What `get` would serve; see `Driver.head`."""
         self._guard.check(options.deadline)
         check_read(options, self._capabilities, self.name)
-        pair, others = self._of(key)
+        pair, _ = self._of(key)
         try:
             return await pair.head(key, options)
         except StorageError as error:
-            if not is_absence(error) or not others:
+            if not is_absence(error):
                 raise
-            return await self._elsewhere(error, others, lambda driver: driver.head(key, options), _label_info)
+            return await self._elsewhere(key, error, lambda driver: driver.head(key, options), _label_info)
 
     async def _elsewhere(
         self,
+        key: str,
         error: StorageError,
-        others: Sequence[Member],
         read: Callable[[Driver], Awaitable[T]],
         labelled: Callable[[T, str], T],
     ) -> T:
-        """What another member has.
+        """What another member has; home is asked again last, since it may have been moved there meanwhile.
 
         Raises:
             StorageError: None has it, or one of them could not be asked.
         """
-        for member in others:
+        for member in (*self._of(key)[1], self._home(key)):
             try:
                 return labelled(await member.ask(read, member.driver), member.label)
             except StorageError as failure:
@@ -192,7 +205,7 @@ class BalancedDriver(Driver):
         version_id: str | None = None,
         deadline: float | None = None,
     ) -> DeleteOutcome:
-        """Remove the object at every member, where it belongs last, so that no older one reappears.
+        """Remove the object at every member, home last: no older one and no move brings it back.
 
         Raises:
             StorageError: A member could not be reached, so that it may still be there.
@@ -202,12 +215,6 @@ class BalancedDriver(Driver):
         pair, others = self._of(key)
         found = [await member.ask(member.driver.delete, key, deadline=deadline) for member in others]
         found.append(await pair.delete(key, deadline=deadline))
-        if (
-            found[-1].existed is not True
-        ):  # It may have been moved home since that was asked; see `moving.py`.
-            home = self._members[ranking(key, self._weights)[0]]
-            if home.driver.capabilities.writable:
-                found.append(await home.ask(home.driver.delete, key, deadline=deadline))
         told = {each.existed for each in found}
         return DeleteOutcome(existed=True if True in told else (None if None in told else False))
 
@@ -238,50 +245,23 @@ class BalancedDriver(Driver):
             StorageError: A member failed: what only it has cannot be left out.
         """
         self._guard.check(deadline)
-        position = position_of(cursor, len(self._members), start_after)
-
-        async def read(member: Member) -> Page | None:
-            place = position.places[member.index]
-            if place.ended:
-                return None
-            page = await member.ask(
-                read_page, member.driver, place, prefix, delimiter=delimiter, limit=limit, deadline=deadline
-            )
-            entries = [changed(each, {"served_by": member.label}) for each in page.entries]
-            return replace(page, entries=entries)
-
-        pages = await map_all(self._members, read, at_once=len(self._members))
-        merged = merge(position, pages, limit, plan.newer)
-        prefixes = [
-            each
-            for each in merged.prefixes
-            if not NOTE.startswith(each) or await self._has_more(each, deadline)
-        ]
-        shown = [entry for entry in merged.entries if entry.key != NOTE]
-        return replace(merged, entries=shown, prefixes=prefixes)
-
-    async def _has_more(self, prefix: str, deadline: float | None) -> bool:
-        """Whether there is anything besides the notes of outages under this prefix of their key."""
-        cursor: str | None = None
-        while True:
-            page = await self.list(prefix, cursor, limit=2, deadline=deadline)
-            if page.entries or page.cursor is None:
-                return bool(page.entries)
-            cursor = page.cursor
+        return await self._pages.page(
+            prefix, cursor, delimiter=delimiter, start_after=start_after, limit=limit, deadline=deadline
+        )
 
     async def copy(self, request: CopyRequest) -> PutResult:
         """Copy inside a member where the copy belongs at the source's; else its bytes pass through here."""
         self._guard.check(request.deadline)
         check_copy(request, self._capabilities, self.name)
         source = request.source
-        first = self._members[ranking(request.destination, self._weights)[0]]
+        first = self._home(request.destination)
+        if request.destination == source.key and source.served_by != first.label:
+            request = await self._brought_home(request, first)
+            source = request.source
         pair, _ = self._of(request.destination)
         if source.served_by == first.label:
             return await pair.copy(request)
-        options = ReadOptions(if_match=source.etag, deadline=request.deadline)
-        now = await self.head(source.key, options)
-        if now.served_by != source.served_by:
-            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        now = await self._pinned(request)
         holder = self._named(now.served_by)
         return await pair.put(
             PutRequest(
@@ -299,6 +279,35 @@ class BalancedDriver(Driver):
                 deadline=request.deadline,
             )
         )
+
+    async def _brought_home(self, request: CopyRequest, home: Member) -> CopyRequest:
+        """A copy of an object onto itself, where it belongs: put there it could come back after a delete."""
+        source = await self._pinned(request)
+        try:
+            if not await Moves(self._members, self._stores, exclusive=False).settle(source.key, home):
+                return request
+        except StorageUnsupportedError:
+            return request  # There are no conditions.
+        now = await self.head(source.key, ReadOptions(deadline=request.deadline))
+        if now.write_id != source.write_id:
+            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        return replace(request, source=now)
+
+    async def _pinned(self, request: CopyRequest) -> ObjectInfo:
+        """The source of a copy, if it is what readers get now.
+
+        Raises:
+            StoragePreconditionFailedError: It was replaced; the one before may still be at another member.
+        """
+        source = request.source
+        now = await self.head(source.key, ReadOptions(deadline=request.deadline))
+        if (now.served_by, now.etag) != (source.served_by, source.etag):
+            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        return now
+
+    def _home(self, key: str) -> Member:
+        """Where a key belongs."""
+        return self._members[ranking(key, self._weights)[0]]
 
     def _named(self, label: str) -> Member:
         return next(member for member in self._members if member.label == label)
@@ -359,14 +368,15 @@ class BalancedDriver(Driver):
             StorageError: A member failed; the same call continues.
         """
         moved = 0
-        moves = Moves(exclusive=exclusive)
+        moves = Moves(self._members, self._stores, exclusive=exclusive)
 
         async def move(entry: ObjectInfo) -> None:
             nonlocal moved
-            home = self._members[ranking(entry.key, self._weights)[0]]
-            if entry.served_by != home.label and await moves.move(
-                entry.key, self._named(entry.served_by), home
-            ):
+            home = self._home(entry.key)
+            astray = entry.served_by != home.label
+            if not astray and (entry.size != SIZE or not await moves.is_left_over(entry.key, home)):
+                return
+            if await moves.settle(entry.key, home):
                 moved += 1
 
         async def entries() -> AsyncIterator[ObjectInfo]:

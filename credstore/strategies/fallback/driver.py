@@ -58,6 +58,7 @@ from credstore.strategies.fallback.detours import Detours
 from credstore.strategies.fallback.members import TwoMembers
 from credstore.strategies.fallback.pages import NOTE, Pages
 from credstore.strategies.health import Member, is_absence
+from credstore.strategies.onto_itself import copied_at
 from credstore.strategies.outcomes import outcome_of
 
 T = TypeVar("T")
@@ -75,6 +76,7 @@ class FallbackDriver(TwoMembers):
         monotonic: Callable[[], float] = time.monotonic,
         labels: tuple[str, str] | None = None,
         member: Member | None = None,
+        primary_last: bool = False,
     ) -> None:
         """Own both: they are closed with this driver.
 
@@ -85,10 +87,12 @@ class FallbackDriver(TwoMembers):
             monotonic: Seconds, for how long a primary that is down is left alone.
             labels: What the members are called in `served_by`; their names, made different, unless given.
             member: What is known of the primary, where others ask it too.
+            primary_last: Whether every delete ends at the primary, as moves to it need.
         """
         super().__init__(primary, fallback, labels)
         self._pages = Pages(primary, fallback, self._first, self._second)
         self._detours = Detours(fallback, clock=clock)
+        self._primary_last = primary_last
         self._member = member or Member(primary, self._first, 0, clock=monotonic)
 
     @property
@@ -279,6 +283,8 @@ class FallbackDriver(TwoMembers):
         first = await one.delete(key, deadline=deadline)
         try:
             second = await two.delete(key, deadline=deadline)
+            if self._primary_last and two is not self._primary:
+                second = plan.either(await one.delete(key, deadline=deadline), second)
         except StorageError as error:
             raise plan.undone(error, failed=other, done=label) from error
         return plan.either(first, second)
@@ -303,14 +309,15 @@ class FallbackDriver(TwoMembers):
     ) -> tuple[tuple[Driver, str], tuple[Driver, str]]:
         """The members and their labels, in the order to delete a key in."""
         primary, fallback = (self._primary, self._first), (self._fallback, self._second)
+        either = (fallback, primary) if self._primary_last else (primary, fallback)
         if not await self._detours.happened() and not self._detours.unknown:
-            return primary, fallback
+            return either
         try:
             newest = await self.head(key, ReadOptions(deadline=deadline))
         except StorageError as error:
             if not is_absence(error):
                 raise
-            return primary, fallback
+            return either
         return (primary, fallback) if newest.served_by == self._second else (fallback, primary)
 
     async def delete_many(
@@ -377,10 +384,10 @@ class FallbackDriver(TwoMembers):
             if (now.served_by, now.etag) != (source.served_by, source.etag):
                 raise StoragePreconditionFailedError("the source was replaced since it was looked at")
         if source.served_by != self._second:
-            return await self._arrived(await self._primary.copy(request), request.deadline)
+            return await self._arrived(await copied_at(self._primary, request), request.deadline)
         check_writable(self._fallback.capabilities, self._second)
         await self._detours.note(request.encryption)
-        copied = await self._fallback.copy(request)
+        copied = await copied_at(self._fallback, request)
         return replace(copied, served_by=self._second, replicas=(self._second,), degraded=True)
 
     async def sign(self, request: SignRequest) -> SignedRequest:

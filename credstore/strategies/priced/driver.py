@@ -53,6 +53,7 @@ from credstore.errors import (
 from credstore.model import CircuitState
 from credstore.prices.plan import MONTH, Facts
 from credstore.strategies.merging import merge, position_of, read_page
+from credstore.strategies.onto_itself import copied_at
 from credstore.strategies.priced import plan
 
 T = TypeVar("T")
@@ -277,7 +278,7 @@ class PricedDriver(Driver):
         others = [each for each in await self._holding(request.destination, request.deadline) if each != at]
         for each in (at, *others):
             check_writable(self._members[each].capabilities, self._facts[each].label)
-        result = await self._members[at].copy(request)
+        result = await copied_at(self._members[at], request)
         for other in others:
             await self._members[other].delete(request.destination, deadline=request.deadline)
         label = self._facts[at].label

@@ -28,7 +28,6 @@ from credstore.driver.refusals import (
 from credstore.driver.values import (
     OVERWRITE,
     READ_ALL,
-    BytesBody,
     Capabilities,
     CopyRequest,
     DeleteOutcome,
@@ -48,6 +47,7 @@ from credstore.strategies.health import Member, labels_of
 from credstore.strategies.outcomes import outcome_of
 from credstore.strategies.redundant.asking import Looking
 from credstore.strategies.redundant.background import Background
+from credstore.strategies.redundant.copying import Copies
 from credstore.strategies.redundant.journal import Journal
 from credstore.strategies.redundant.mending import Mender
 from credstore.strategies.redundant.pages import Pages
@@ -56,7 +56,6 @@ from credstore.strategies.redundant.plan import (
     Quorums,
     View,
     able_together,
-    at_rest,
     check_key,
     not_met,
     quorums_of,
@@ -68,9 +67,7 @@ from credstore.strategies.redundant.stamps import (
     HybridClock,
     Stamp,
     etag_of,
-    same_version,
     stamped,
-    unstamped,
 )
 from credstore.strategies.redundant.writing import Change, Writes, repeatable
 
@@ -144,6 +141,7 @@ class RedundantDriver(Driver):
             lambda key: self._background.leave(self._mender.repair(key)),
             prompt=prompt,
         )
+        self._copies = Copies(self._looking, self._reads, self._mender, self._writes, self._stamps)
         self._catching = False
         for member in self.members:
             member.came_back = self._catch_up_later
@@ -331,47 +329,17 @@ class RedundantDriver(Driver):
         """Copy inside each member that has the source, and send it to those that do not.
 
         Raises:
+            StorageObjectNotFoundError: The source is not there, or not any more.
+            StoragePreconditionFailedError: It is another version than `request.source`.
+            StorageConflictError: It was deleted or replaced while members copied it; retryable.
             StorageQuorumError: Fewer than W have the copy.
         """
         self._guard.check(request.deadline)
-        source = request.source
-        check_key(source.key)
+        check_key(request.source.key)
         check_key(request.destination)
         check_copy(request, self._capabilities, self.name)
-        options = ReadOptions(if_match=source.etag, deadline=request.deadline)
-        found = await self._reads.head(source.key, options)
-        newest = found.verdict.newest
-        assert newest is not None  # noqa: S101 - else it was not found
-        holders = {
-            view.member: view
-            for view in (await self._looking.look_at_all(source.key, request.deadline)).found
-            if view.info is not None and same_version(view.info, newest)
-        }
-        time_ = self._stamps.next()
-        kept = unstamped(newest.system)
-        system = stamped(kept if request.system is None else request.system, time_)
-
-        async def copy(member: Member) -> PutResult:
-            view = holders.get(member)
-            if view is not None and view.info is not None:
-                return await member.driver.copy(
-                    replace(request, source=view.info, system=system, precondition=OVERWRITE)
-                )
-            order = PutRequest(
-                key=request.destination,
-                body=BytesBody(b""),
-                write_id=request.write_id,
-                system=system,
-                encryption=request.encryption or at_rest(newest, member.driver.capabilities),
-                encryption_by_default=request.encryption is None,
-                deadline=request.deadline,
-            )
-            return await self._mender.send(source.key, list(holders.values()), newest, member, order)
-
-        change = await self._writes.make(
-            request.destination, copy, "have the copy", deadline=request.deadline
-        )
-        return self._result(change, Stamp(time_, request.write_id))
+        change, stamp = await self._copies.make(request)
+        return self._result(change, stamp)
 
     async def sign(self, request: SignRequest) -> SignedRequest:
         """Make a link to a member that has the object now.

@@ -30,12 +30,13 @@ from credstore.errors import (
     StorageConflictError,
     StorageError,
     StorageIntegrityError,
+    StorageObjectNotFoundError,
 )
 from credstore.hashing import hash_into
 from credstore.model import NOTHING
-from credstore.strategies.health import Member, is_absence
+from credstore.strategies.health import Member
 from credstore.strategies.redundant.asking import Looking
-from credstore.strategies.redundant.plan import TOMBS, Verdict, View, at_rest, verdict
+from credstore.strategies.redundant.plan import TOMBS, Verdict, View, at_rest, is_overtaken, verdict
 from credstore.strategies.redundant.reading import Reads
 from credstore.strategies.redundant.stamps import Stamp, stamp_of, stamped
 from credstore.wire.tally import note
@@ -232,10 +233,9 @@ class Mender:
         """Make one repair and note what became of it."""
         try:
             await member.ask(call)
-        except StorageConflictError:
-            outcome.marks.append(Mark(member, kind, mended=False, reason=_MEANWHILE))
         except StorageError as error:
-            outcome.marks.append(Mark(member, kind, mended=False, reason=error.message))
+            reason = _MEANWHILE if is_overtaken(error) else error.message
+            outcome.marks.append(Mark(member, kind, mended=False, reason=reason))
         else:
             note("repair")
             outcome.marks.append(Mark(member, kind, mended=True))
@@ -383,6 +383,8 @@ class Mender:
             except StorageIntegrityError as error:
                 self._reads.suspect(view, newest)
                 failure = error
+            except StorageObjectNotFoundError as error:
+                failure = error  # It was deleted there since, and another one may still have it.
         raise failure
 
     async def _checked(self, view: View, key: str, newest: ObjectInfo) -> BytesBody | _Copy:
@@ -491,8 +493,7 @@ class _Work:
                 bad.append(view)
             except StorageError as error:
                 # What was seen there a moment ago has been replaced or deleted since.
-                since = is_absence(error) or isinstance(error, StorageConflictError)
-                reason = _MEANWHILE if since else error.message
+                reason = _MEANWHILE if is_overtaken(error) else error.message
                 self.outcome.marks.append(Mark(view.member, "unreadable", mended=False, reason=reason))
                 good.append(view)  # Nothing shows that it is bad.
             else:

@@ -21,12 +21,13 @@ from credstore.errors import (
     ReplicaOutcome,
     RetentionMode,
     StorageConfigurationError,
+    StorageConflictError,
     StorageError,
     StorageInvalidKeyError,
     StorageQuorumError,
 )
 from credstore.model import Method
-from credstore.strategies.health import Member, is_outage, is_wrong_request
+from credstore.strategies.health import Member, is_absence, is_outage, is_wrong_request
 from credstore.strategies.redundant.stamps import Stamp, same_version, stamp_of
 
 TOMBS = internal_key(TOMBSTONES)
@@ -245,8 +246,33 @@ def not_met(
 
 def _refusal(errors: Sequence[StorageError]) -> StorageError | None:
     """What all members say about the request, where that is the same, and not that they are out of order."""
-    if any(error.applied != "no" for error in errors):
-        return None
     wrong = next((error for error in errors if is_wrong_request(error)), None)
+    if any(error.applied != "no" for error in errors):
+        if wrong is None:
+            return None
+        facts = wrong.facts()
+        facts["applied"] = "maybe"  # At a member that was stopped for this.
+        return type(wrong)(wrong.message, **facts)
     alike = len({type(error) for error in errors}) == 1
     return wrong or (errors[0] if alike and not is_outage(errors[0]) else None)
+
+
+def is_overtaken(error: StorageError) -> bool:
+    """Whether a member says that what was seen there is not there any more: deleted, or another version."""
+    return is_absence(error) or isinstance(error, StorageConflictError)
+
+
+def of_source(error: StorageQuorumError) -> StorageError:
+    """The error of a copy that too few members have made: its source's, where that is all they say.
+
+    Members that refuse because the source was deleted or replaced meanwhile are well, and the next call says
+    what became of the source.
+    """
+    failed = [each.error for each in error.outcomes if each.error is not None]
+    if not failed or not all(map(is_overtaken, failed)):
+        return error
+    return StorageConflictError(
+        f"the source was replaced or deleted while it was being copied: {error.message}",
+        retryable=True,
+        applied=error.applied,
+    )

@@ -22,6 +22,8 @@ from credstore.quick import changed
 STAMP = f"{SYSTEM_PREFIX}stamp"
 """Name of the stamp in system metadata; the strategy alone sees it."""
 _DIGITS = 16
+_STEP = 1000
+"""Nanoseconds from a stamp to the next one at least; copies of an object onto itself lie between."""
 _LIMIT = 1 << 63
 _USUAL = re.compile(r"(?!0{16})[0-7][0-9a-f]{15}-[0-9a-f]{32}").fullmatch
 
@@ -52,7 +54,7 @@ class HybridClock:
 
     def next(self) -> int:
         """The time of a new stamp."""
-        self._last = max(int(self._wall() * 1_000_000_000), self._last + 1)
+        self._last = max(int(self._wall() * 1_000_000_000), self._last + _STEP)
         return self._last
 
     def saw(self, stamp: Stamp) -> None:

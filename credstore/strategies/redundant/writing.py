@@ -20,7 +20,7 @@ from credstore.driver.values import Body, BytesBody
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError, StorageTimeoutError
 from credstore.strategies.health import Member, is_wrong_request
 from credstore.strategies.redundant.background import Background
-from credstore.strategies.redundant.plan import not_met
+from credstore.strategies.redundant.plan import is_overtaken, not_met
 
 T = TypeVar("T")
 IN_MEMORY = 8 * 1024 * 1024
@@ -41,7 +41,7 @@ class Change(Generic[T]):
         ended: Called once when the last member has ended.
     """
 
-    __slots__ = ("_expired", "_waiter", "_wanted", "done", "ended", "failed", "raised", "running")
+    __slots__ = ("_expired", "_stopped", "_waiter", "_wanted", "done", "ended", "failed", "raised", "running")
 
     def __init__(self, wanted: int) -> None:
         """Have no members yet.
@@ -57,6 +57,7 @@ class Change(Generic[T]):
         self._wanted = wanted
         self._waiter: asyncio.Future[None] | None = None
         self._expired = False
+        self._stopped = False
 
     def start(
         self, loop: asyncio.AbstractEventLoop, work: Coroutine[Any, Any, T], member: Member
@@ -80,7 +81,9 @@ class Change(Generic[T]):
         except _NotAskedError as waited:
             self.failed[member] = waited.error
         except (Exception, asyncio.CancelledError) as error:  # noqa: BLE001 - who waits raises it
-            if self._expired and isinstance(error, asyncio.CancelledError):
+            if self._stopped and isinstance(error, asyncio.CancelledError):
+                self.failed[member] = StorageTimeoutError("it had not ended", applied="maybe")
+            elif self._expired and isinstance(error, asyncio.CancelledError):
                 self._failed(member, StorageTimeoutError("it took too long", applied="maybe"))
             else:
                 self.raised = self.raised or error
@@ -119,6 +122,15 @@ class Change(Generic[T]):
             self._take(task)
         if cancelled is not None:
             raise cancelled
+
+    async def stop(self) -> None:
+        """Cancel what is under way, for which no member is to blame: it may have been made, and failed.
+
+        Raises:
+            asyncio.CancelledError: Who waits was cancelled meanwhile.
+        """
+        self._stopped = True
+        await self.cancel()
 
     def expire(self) -> None:
         """Cancel what is under way: it may have been made, and counts as failed."""
@@ -228,15 +240,20 @@ class Writes:
                 await self._note(key, under_way, release)
 
     async def _until_enough(self, under_way: Change[T]) -> None:
-        """Until W members have made it, or too few can; all of them where a call returns with the last."""
+        """Until W members have made it, or too few can; all of them where a call returns with the last.
+
+        Where those that cannot are well, and say that another change was quicker, the others are about to say
+        so, too: then nothing is left open.
+        """
         while under_way.running and under_way.raised is None:
             having = len(under_way.done)
-            if having + len(under_way.running) < self.needed:
+            failed = under_way.failed.values()
+            if having + len(under_way.running) < self.needed and not all(map(is_overtaken, failed)):
                 return
             if self._prompt and having >= self.needed:
                 return
-            if not having and any(map(is_wrong_request, under_way.failed.values())):
-                await under_way.cancel()
+            if not having and any(map(is_wrong_request, failed)):
+                await under_way.stop()
                 return
             await under_way.wait()
 
