@@ -90,6 +90,15 @@ def leads_into(path: Path, roots: Sequence[Path]) -> bool:
     return any(real.is_relative_to(root) for root in roots)
 
 
+def count_below(folder: Path) -> int:
+    """What is in a folder and those in it, except folders; 0 where there is none."""
+    found = 0
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        found += len(files) + sum((here / each).is_symlink() for each in folders)
+    return found
+
+
 def remove_empty(folder: Path) -> None:
     """Remove a folder in which there is nothing but such folders; leave any other as it is."""
     found: list[Path] = []

@@ -32,7 +32,15 @@ from credstore.errors import (
 from credstore.files import PendingFile, is_leftover, remove_leftover, sync_directory
 from credstore.hashing import hash_into
 from credstore.model import StoreOptions
-from credstore.transfer.disks import UNFIT, ignores_case, leads_into, remove_empty, translated, unfit
+from credstore.transfer.disks import (
+    UNFIT,
+    count_below,
+    ignores_case,
+    leads_into,
+    remove_empty,
+    translated,
+    unfit,
+)
 from credstore.transfer.filters import Filter
 from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
@@ -411,6 +419,10 @@ class Folder:
         if len(self._known) >= _BATCH:
             self._known.clear()
         self._known.add(parent)
+
+    async def below(self, name: str) -> int:
+        """See `Side.below`."""
+        return 0 if self._is_folder(name) else await in_thread(count_below, self._file(name))
 
     async def make_way(self, name: str) -> None:
         """See `Side.make_way`."""
