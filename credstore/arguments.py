@@ -33,6 +33,7 @@ from typing import (
     Literal,
     NamedTuple,
     ParamSpec,
+    SupportsFloat,
     TypeVar,
     Union,
     Unpack,
@@ -67,6 +68,7 @@ _WORDS: Mapping[object, str] = {
     Callable: "a function",
     IO: "a binary file",
     PathLike: "a path",
+    SupportsFloat: "a number",
     Mapping: "a mapping",
     dict: "a dict",
     tuple: "a tuple",
@@ -291,6 +293,18 @@ def typed(function: Callable[P, R]) -> Callable[P, R]:
         raise failure
 
     return called
+
+
+def typed_verbs(made: C) -> C:
+    """The same class, whose own public methods are all `typed`.
+
+    Raises:
+        StorageInvalidRequestError: From a method: an argument has a wrong type.
+    """
+    for name, each in list(vars(made).items()):
+        if isinstance(each, types.FunctionType) and not name.startswith("_"):
+            setattr(made, name, typed(each))
+    return made
 
 
 def check_fields(value: object, error: type[StorageError] = StorageInvalidRequestError) -> None:

@@ -14,6 +14,7 @@ from credstore.artifacts.saving import Saving
 from credstore.artifacts.sources import Source, SourceFile, find_files
 from credstore.artifacts.statements import ArtifactVersion
 from credstore.concurrency import in_thread
+from credstore.errors import StorageIntegrityError
 from credstore.model import Progress
 
 
@@ -41,7 +42,13 @@ async def archive_files(
     old = [file for file in found if file.modified < limit]
     if not old:
         return ArchiveReport(None)
-    version = await Saving(catalog, old, progress).run()
+    saved = await Saving(catalog, old, progress).run()
+    # As a reader gets it, by the trust store and from the store: what was meant to be there proves nothing.
+    version = await catalog.version(saved.version)
+    if version != saved:
+        raise StorageIntegrityError(
+            f"version {saved.version} of the archive {saved.name!r} reads differently from what was saved"
+        )
     stored = await verify_stored(catalog, version, None)
     removed, changed = await in_thread(_remove, old, stored)
     return ArchiveReport(version, removed, changed)

@@ -3,22 +3,33 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from typing import TypeVar
 
 from credstore.artifacts.classes import Classes
 from credstore.artifacts.index import FileEntry, parse_index
-from credstore.artifacts.layout import Kind, Layout, number_in
+from credstore.artifacts.layout import MOST_VERSIONS, Kind, Layout, number_in
 from credstore.artifacts.names import checked_name
-from credstore.artifacts.statements import ArtifactVersion, Seals, StageChange, statement_digest
+from credstore.artifacts.statements import (
+    LARGEST_STATEMENT,
+    ArtifactVersion,
+    Seals,
+    StageChange,
+    statement_digest,
+)
 from credstore.concurrency import in_thread, map_all
-from credstore.errors import ErrorCode, StorageIntegrityError, StorageNotFoundError
+from credstore.errors import ErrorCode, StorageError, StorageIntegrityError, StorageNotFoundError
+from credstore.proofs.format.errors import ProofError
 from credstore.provider.provider import StorageProvider
 
 LARGEST_INDEX = 4 * 1024**3
 """Bytes; files of some 4 TB."""
-_LARGEST_STATEMENT = 64 * 1024
+REFUSED = (ProofError, StorageIntegrityError)
+"""What is wrong with what was stored, not with the store."""
 _AT_ONCE = 8
+
+E = TypeVar("E", bound=StorageError)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,11 +78,20 @@ class Catalog:
         Raises:
             StorageNotFoundError: The version does not exist (code "VERSION_NOT_FOUND").
         """
-        key = self.layout.version(number)
-        data = await self.provider.retrieve(key, max_size=_LARGEST_STATEMENT)
+        if not 0 < number <= MOST_VERSIONS:
+            raise self.missing(f"version with a number that is not from 1 to {MOST_VERSIONS}")
+        data = await self._fetch(self.layout.version(number))
         if data is None:
             raise self.missing(f"version {number}")
         return data
+
+    async def _fetch(self, key: str) -> bytes | None:
+        try:
+            return await self.provider.retrieve(key, max_size=LARGEST_STATEMENT)
+        except StorageError as error:
+            if error.code != ErrorCode.TOO_LARGE:
+                raise
+            raise StorageIntegrityError("it is too large for a signed statement", key=key) from error
 
     def missing(self, what: str) -> StorageNotFoundError:
         """The error for what is not there."""
@@ -87,12 +107,36 @@ class Catalog:
             ProofError: Its signature is not in order.
             StorageIntegrityError: It is about another version.
         """
-        return self.seals.open_version(await self.statement(number), self.kind, self.name, number)
+        try:
+            return self.seals.open_version(await self.statement(number), self.kind, self.name, number)
+        except REFUSED as error:
+            raise refused(error, self.kind, self.name, [number]) from error
 
     async def versions(self, numbers: Iterable[int]) -> list[ArtifactVersion]:
-        """As `version`, for several; without those that a prune has removed meanwhile."""
-        found = await map_all(list(numbers), self._version_or_none, at_once=_AT_ONCE)
-        return [each for each in found if each is not None]
+        """As `version`, for several; without those that a prune has removed meanwhile.
+
+        Raises:
+            ProofError: Signatures are not in order; the message has the numbers of all such versions.
+            StorageIntegrityError: As that, for statements about other versions.
+        """
+        asked = list(numbers)
+        found = await map_all(asked, self._version_or_refusal, at_once=_AT_ONCE)
+        failed = {
+            number: each for number, each in zip(asked, found, strict=True) if isinstance(each, REFUSED)
+        }
+        if failed:
+            # To leave one out is not for us to decide: it may be the one that counts.
+            first = next(iter(failed.values()))
+            raise first if len(failed) == 1 else refused(_cause(first), self.kind, self.name, list(failed))
+        return [each for each in found if isinstance(each, ArtifactVersion)]
+
+    async def _version_or_refusal(
+        self, number: int
+    ) -> ArtifactVersion | ProofError | StorageIntegrityError | None:
+        try:
+            return await self._version_or_none(number)
+        except REFUSED as error:
+            return error
 
     async def _version_or_none(self, number: int) -> ArtifactVersion | None:
         try:
@@ -128,10 +172,14 @@ class Catalog:
         return number
 
     async def _tag(self, tag: str) -> tuple[int, bytes]:
-        data = await self.provider.retrieve(self.layout.tags + tag, max_size=_LARGEST_STATEMENT)
-        if data is None:
-            raise self.missing(f"tag {tag!r}")
-        return self.seals.open_tag(data, self.kind, self.name, tag)
+        try:
+            data = await self._fetch(self.layout.tags + tag)
+            if data is None:
+                raise self.missing(f"tag {tag!r}")
+            return self.seals.open_tag(data, self.kind, self.name, tag)
+        except REFUSED as error:
+            what = f"the tag {tag!r} of the {self.kind} {self.name!r}"
+            raise named(error, what, "`untag` removes it") from error
 
     async def stages(self) -> list[tuple[StageChange, bytes]]:
         """All changes of stage, in their order, verified, with their statements.
@@ -140,7 +188,19 @@ class Catalog:
             ProofError: A signature is not in order.
             StorageIntegrityError: One was removed that has a later one, or moved.
         """
-        numbers = await self._numbers(self.layout.stages)
+        try:
+            return await self._stages()
+        except REFUSED as error:
+            # What came before a change that is refused is not how it is: nothing of the history counts then.
+            what = f"the history of the stages of the model {self.name!r}"
+            raise named(error, what, "`remove_stages` removes all of it") from error
+
+    async def stage_numbers(self) -> list[int]:
+        """Numbers of the changes of stage, ascending, whether they count or not."""
+        return await self._numbers(self.layout.stages)
+
+    async def _stages(self) -> list[tuple[StageChange, bytes]]:
+        numbers = await self.stage_numbers()
         if numbers != list(range(1, len(numbers) + 1)):
             raise StorageIntegrityError(f"a change of the stages of the model {self.name!r} is missing")
         statements = await map_all(numbers, self._stage, at_once=_AT_ONCE)
@@ -153,7 +213,7 @@ class Catalog:
 
     async def _stage(self, number: int) -> bytes:
         key = self.layout.stage(number)
-        data = await self.provider.retrieve(key, max_size=_LARGEST_STATEMENT)
+        data = await self._fetch(key)
         if data is None:
             raise StorageIntegrityError("a change of stage was removed while it was being read", key=key)
         return data
@@ -186,7 +246,10 @@ class Catalog:
             raise StorageIntegrityError(
                 f"the tag {wanted!r} belongs to another version {number}, which is no longer there"
             )
-        return self.seals.open_version(statement, self.kind, self.name, number)
+        try:
+            return self.seals.open_version(statement, self.kind, self.name, number)
+        except REFUSED as error:
+            raise refused(error, self.kind, self.name, [number]) from error
 
     async def files(self, version: ArtifactVersion) -> tuple[FileEntry, ...]:
         """The files of a version, verified.
@@ -201,6 +264,26 @@ class Catalog:
                 f"the index of version {version.version} of the {self.kind} {self.name!r} is missing", key=key
             )
         return await in_thread(_verified, data, version.digest)
+
+
+def refused(error: E, kind: Kind, name: str, numbers: Sequence[int]) -> E:
+    """The same error, which says what versions were refused, and what to do about it."""
+    return named(
+        error,
+        f"version{'s' if len(numbers) > 1 else ''} {', '.join(map(str, numbers))} of the {kind} {name!r}",
+        "load others by their numbers, or remove one with `remove_version`",
+    )
+
+
+def named(error: E, what: str, way_out: str) -> E:
+    """The same error, which says what was refused, and what to do about it."""
+    return type(error)(f"{what}: {error.message}; {way_out}", **error.facts())
+
+
+def _cause(error: E) -> E:
+    """The error that was given a name."""
+    cause = error.__cause__
+    return cause if isinstance(cause, type(error)) else error
 
 
 def stages_now(changes: Iterable[StageChange]) -> dict[int, StageChange]:

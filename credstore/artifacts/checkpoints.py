@@ -6,11 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Literal
+from typing import Literal, SupportsFloat
 
-from credstore.artifacts.catalog import Catalog
+from credstore.arguments import typed_verbs
+from credstore.artifacts.catalog import REFUSED, Catalog, refused
 from credstore.artifacts.disk import DiskErrors
-from credstore.artifacts.models import checked_metrics, read_metrics
+from credstore.artifacts.metrics import checked_metrics, read_metrics
 from credstore.artifacts.pruning import prune_versions
 from credstore.artifacts.retention import checked_age
 from credstore.artifacts.saving import Addition, Saving
@@ -20,6 +21,7 @@ from credstore.artifacts.versioning import Versions
 from credstore.concurrency import in_thread
 from credstore.errors import StorageConflictError, StorageError, StorageInvalidRequestError
 from credstore.model import Progress
+from credstore.proofs.format.canonical import Json
 from credstore.proofs.format.fields import read_size
 
 Better = Literal["lower", "higher"]
@@ -48,6 +50,7 @@ class TrainingCheckpoint:
     artifact: ArtifactVersion
 
 
+@typed_verbs
 class Checkpoints(Versions):
     """What a `StorageManager` does with checkpoints."""
 
@@ -56,7 +59,7 @@ class Checkpoints(Versions):
         run: str,
         step: int,
         path: Location,
-        metrics: Mapping[str, float] | None = None,
+        metrics: Mapping[str, SupportsFloat] | None = None,
         *,
         keep_last: int | None = None,
         keep_best: int | None = None,
@@ -74,7 +77,8 @@ class Checkpoints(Versions):
             run: 1 to 100 letters, digits, ".", "_" and "-".
             step: 0 or more.
             path: The folder with the checkpoint, or its only file.
-            metrics: What was measured: up to 200 finite numbers by their names.
+            metrics: What was measured: up to 200 finite numbers by their names of up to 100 characters. Whole
+                numbers from 2^53 to 10^21 are refused, since JSON does not have all of them.
             keep_last: How many of the last steps stay; with `keep_best`, what either keeps stays. Unless one
                 of the two is given, all stay.
             keep_best: How many of the best steps stay, by `metric`. The last step always stays.
@@ -86,6 +90,7 @@ class Checkpoints(Versions):
 
         Raises:
             StorageInvalidRequestError: A wrong argument.
+            ProofError: The trust store refuses what the signer signs now; nothing is saved.
             StorageError: As `save_dataset` and `prune`; "yes" in `applied` says that the checkpoint
                 was saved.
 
@@ -96,7 +101,8 @@ class Checkpoints(Versions):
         wanted = Wanted.checked(keep_last, keep_best, metric, better)
         checked_age(abandoned_after)
         catalog = self._catalog("checkpoint", run, writing=True)
-        more = Addition({"step": step, "metrics": checked_metrics(metrics)})
+        details: dict[str, Json] = {"step": step, "metrics": checked_metrics(metrics)}
+        more = Addition(details, read=_as_read)
         self._seals.check_signs()
         source = Path(path)
         with DiskErrors():
@@ -105,7 +111,7 @@ class Checkpoints(Versions):
             saved = await Saving(catalog, files, progress, more).run()
         if wanted is not None:
             await _remove_others(catalog, wanted, abandoned_after)
-        return _checkpoint(saved)
+        return _read(saved)
 
     async def checkpoints(self, run: str) -> list[TrainingCheckpoint]:
         """The checkpoints of a run, ascending by step; none is not an error.
@@ -116,7 +122,8 @@ class Checkpoints(Versions):
 
         Cost: 1 listing, and 1 request for each.
         """
-        return _by_step(await self.versions(run, kind="checkpoint"))
+        catalog = self._catalog("checkpoint", run)
+        return _by_step(await catalog.versions(await catalog.numbers()))
 
     async def load_checkpoint(
         self, run: str, step: int | None = None, *, into: Location, progress: Progress | None = None
@@ -197,7 +204,11 @@ async def _remove_others(catalog: Catalog, wanted: Wanted, abandoned_after: time
         raise
 
 
-def _checkpoint(version: ArtifactVersion) -> TrainingCheckpoint:
+def _as_read(version: ArtifactVersion, _files: object, _made: object) -> TrainingCheckpoint:
+    return _read(version)
+
+
+def _read(version: ArtifactVersion) -> TrainingCheckpoint:
     return TrainingCheckpoint(
         version.name,
         read_size(version.details.get("step"), "details.step"),
@@ -209,5 +220,11 @@ def _checkpoint(version: ArtifactVersion) -> TrainingCheckpoint:
 
 def _by_step(versions: Sequence[ArtifactVersion]) -> list[TrainingCheckpoint]:
     """The checkpoints of a run, ascending by step; of a step that was saved again, the last one."""
-    found = {each.step: each for each in map(_checkpoint, versions)}
+    found: dict[int, TrainingCheckpoint] = {}
+    for version in versions:
+        try:
+            read = _read(version)
+        except REFUSED as error:
+            raise refused(error, version.kind, version.name, [version.version]) from error
+        found[read.step] = read
     return [found[step] for step in sorted(found)]

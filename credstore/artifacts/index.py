@@ -16,7 +16,7 @@ from typing import Any, Literal, NoReturn, cast, get_args
 
 from credstore.artifacts.layout import pack_session
 from credstore.artifacts.names import LONGEST_PATH, folders_of, is_file_name
-from credstore.errors import StorageIntegrityError
+from credstore.errors import StorageIntegrityError, StorageInvalidRequestError
 
 FORMAT = "credstore.index/1"
 LARGEST_CHUNK = 1024 * 1024
@@ -106,6 +106,20 @@ def parse_index(data: bytes) -> tuple[FileEntry, ...]:
         return tuple(_files(data))
     except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
         raise StorageIntegrityError(f"the index of the version cannot be read: {error}") from None
+
+
+def check_index(data: bytes, files: Iterable[FileEntry]) -> None:
+    """Whether readers find in an index the files that it was made of; one at a time, to save memory.
+
+    Raises:
+        StorageInvalidRequestError: They would refuse it, or see something else.
+    """
+    try:
+        for read, meant in zip(_files(data), files, strict=True):
+            if read != meant:
+                _refuse(f"{meant.name[:200]!r} would come back as something else")
+    except (ValueError, TypeError, KeyError, IndexError, RecursionError) as error:
+        raise StorageInvalidRequestError(f"these files cannot be kept as they are: {error}") from None
 
 
 def _files(data: bytes) -> Iterator[FileEntry]:

@@ -8,7 +8,7 @@ from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed_class, typed_verbs
 from credstore.artifacts.archiving import ArchiveReport, archive_files
 from credstore.artifacts.checkpoints import Checkpoints
 from credstore.artifacts.classes import LEAST_COOL, Classes, ClassOptions, Explanation, FileClass
@@ -30,6 +30,7 @@ from credstore.times import checked_instant
 
 
 @typed_class
+@typed_verbs
 class StorageManager(Models, Checkpoints):
     """Versions of datasets, models and checkpoints, backups of folders, archives of logs.
 
@@ -40,9 +41,14 @@ class StorageManager(Models, Checkpoints):
     processes may save, load and prune at the same time. The provider must be able to create objects
     conditionally, and to show a write to every later read and listing.
 
-    All verbs raise `StorageError`s; `ProofError`s among them say that a signature is not in order. Memory is
-    bounded by some 200 MB, and 300 bytes for each 64 KiB of a version. Backups keep symbolic links, as links,
-    and empty folders; elsewhere links are refused, and empty folders are not kept. Special files are refused.
+    All verbs raise `StorageError`s; `ProofError`s among them say that a signature is not in order. What the
+    trust store refuses is not saved. A version that it refuses later, such as after its key was stolen, is
+    never left out silently: whatever needs it says so, others are loaded by their numbers, the next one can
+    be saved, and `remove_version`, `untag` and `remove_stages` remove what is in the way.
+
+    Memory is bounded by some 200 MB, and 300 bytes for each 64 KiB of a version. Backups keep symbolic links,
+    as links, and empty folders; elsewhere links are refused, and empty folders are not kept. Special files
+    are refused.
     """
 
     def __init__(
@@ -148,6 +154,7 @@ class StorageManager(Models, Checkpoints):
 
         Raises:
             StorageConfigurationError: There is no signer.
+            ProofError: The trust store refuses what the signer signs now; nothing is saved.
             StorageNotFoundError: A file is not there.
             StorageInvalidRequestError: A file cannot be kept, or changed meanwhile (code "SOURCE_CHANGED").
             StorageConflictError: The save took longer than a prune's `abandoned_after`.
@@ -376,9 +383,12 @@ class StorageManager(Models, Checkpoints):
         Raises:
             StorageError: As `save_dataset` and `verify`; no file was removed, unless the code is "IO_ERROR".
         """
-        age = checked_age(older_than)
+        try:
+            before = self._seals.now() - checked_age(older_than)
+        except OverflowError:
+            raise StorageInvalidRequestError("`older_than` leads back before the year 1") from None
         chosen = name_of(folder) if name is None else name
         catalog = self._catalog("archive", chosen, writing=True)
         self._seals.check_signs()
         with DiskErrors():
-            return await archive_files(catalog, os.fspath(folder), self._seals.now() - age, progress)
+            return await archive_files(catalog, os.fspath(folder), before, progress)

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import SupportsFloat
 
-from credstore.artifacts.catalog import Catalog, stages_now
+from credstore.arguments import typed_verbs
+from credstore.artifacts.catalog import REFUSED, Catalog, refused, stages_now
 from credstore.artifacts.disk import DiskErrors
-from credstore.artifacts.leases import between_prunes
+from credstore.artifacts.index import FileEntry
+from credstore.artifacts.leases import between_prunes, check_pinned
+from credstore.artifacts.metrics import checked_metrics, read_metrics
 from credstore.artifacts.names import checked_name
 from credstore.artifacts.saving import Addition, Saving
-from credstore.artifacts.signed import signature_by
+from credstore.artifacts.signed import check_bundle, signature_by
 from credstore.artifacts.signing.bundle import SIGNATURE
 from credstore.artifacts.sources import Location, find_files
 from credstore.artifacts.statements import ArtifactVersion, StageChange
@@ -31,12 +33,11 @@ from credstore.errors import (
 )
 from credstore.model import Progress
 from credstore.proofs.format.canonical import Json
-from credstore.proofs.format.fields import read_hex, read_object, read_size, read_text, refuse
+from credstore.proofs.format.fields import read_hex, read_object, read_size, read_text
 from credstore.proofs.format.signing import Signer
 
-MOST_METRICS = 200
-_LONGEST_METRIC = 100
 _TRIES = 100
+_LONGEST_NUMBER = 10
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,7 @@ class Model:
     artifact: ArtifactVersion
 
 
+@typed_verbs
 class Models(Versions):
     """What a `StorageManager` does with models."""
 
@@ -85,7 +87,7 @@ class Models(Versions):
         name: str,
         path: Location,
         *,
-        metrics: Mapping[str, float] | None = None,
+        metrics: Mapping[str, SupportsFloat] | None = None,
         stage: str | None = None,
         dataset: str | ArtifactVersion | None = None,
         progress: Progress | None = None,
@@ -100,7 +102,8 @@ class Models(Versions):
         Args:
             name: 1 to 100 letters, digits, ".", "_" and "-".
             path: The folder with the model, or its only file.
-            metrics: What was measured of it: up to 200 finite numbers by their names.
+            metrics: What was measured of it: up to 200 finite numbers by their names of up to 100 characters.
+                Whole numbers from 2^53 to 10^21 are refused, since JSON does not have all of them.
             stage: The stage it comes into; see `set_stage`.
             dataset: What it was trained with: a version, or "name" (the latest version), "name@3" or
                 "name@tag".
@@ -111,6 +114,7 @@ class Models(Versions):
 
         Raises:
             StorageConfigurationError: There is no signer, or none whose key signs models.
+            ProofError: The trust store refuses what these keys sign now; nothing is saved.
             StorageNotFoundError: A file, or the dataset's version, is not there.
             StorageInvalidRequestError: A metric is not a finite number, or as `save_dataset`.
             StorageError: As `save_dataset` and `set_stage`; "yes" in `applied` says that the model was
@@ -131,7 +135,7 @@ class Models(Versions):
             single = await in_thread(source.is_file)
             found = await in_thread(find_files, [source] if single else source, catalog.provider)
             files = [file for file in found if file.name != SIGNATURE]
-            more = Addition(details, signature_by(signer, name))
+            more = Addition(details, signature_by(signer, name), self._read)
             version = await Saving(catalog, files, progress, more).run()
         if stage is not None:
             try:
@@ -141,6 +145,11 @@ class Models(Versions):
                 raise
         return _model(version, stage)
 
+    def _read(self, version: ArtifactVersion, files: Sequence[FileEntry], signature: bytes) -> Model:
+        """What readers do with a version, before it is one."""
+        check_bundle(signature, files, version, trust=self._seals.trust)
+        return _model(version, None)
+
     def _signs_models(self) -> Signer:
         self._seals.check_signs()
         if self._model_signer is None:
@@ -148,6 +157,7 @@ class Models(Versions):
                 "models are signed by a key of the scheme ecdsa-p256-sha256, as other tools verify it; "
                 "give one as `model_signer`, and add it to the trust store"
             )
+        self._seals.check_keys([self._model_signer])
         return self._model_signer
 
     async def _dataset(self, wanted: str | ArtifactVersion) -> ArtifactVersion:
@@ -159,7 +169,8 @@ class Models(Versions):
         name, at, version = wanted.partition("@")
         if at and not version:
             raise StorageInvalidRequestError(f"{wanted[:120]!r} has no version behind its '@'")
-        number = int(version) if version.isascii() and version.isdigit() else version or None
+        counts = version.isascii() and version.isdigit() and len(version) <= _LONGEST_NUMBER
+        number = int(version) if counts else version or None
         return await self._catalog("dataset", name).find(number)
 
     async def get_model(
@@ -211,8 +222,9 @@ class Models(Versions):
 
         Cost: 2 listings, and 1 request for each version and change of stage.
         """
-        now = stages_now(await self.stages(name))
-        return [_staged(each, now) for each in await self.versions(name, kind="model")]
+        catalog = self._catalog("model", name)
+        now = stages_now(change for change, _ in await catalog.stages())
+        return [_staged(each, now) for each in await catalog.versions(await catalog.numbers())]
 
     async def set_stage(self, name: str, stage: str | None, version: int | str | None = None) -> StageChange:
         """Bring a version of a model into a stage, and keep that in its history.
@@ -228,9 +240,10 @@ class Models(Versions):
 
         Raises:
             StorageNotFoundError: The version does not exist.
-            StorageConflictError: A prune is running, or has just removed the version.
-            ProofError: A signature is not in order.
-            StorageError: Anything else.
+            StorageConflictError: A prune is running; one that was killed counts as dead after 7 days, or a
+                `prune` with a shorter `abandoned_after` ends it before.
+            ProofError: A signature is not in order, or the trust store refuses what the signer signs now.
+            StorageError: Anything else. Unless `applied` is "maybe", the stage is not set.
 
         Cost: 7 requests, 1 listing, and 1 request for each earlier change.
         """
@@ -242,7 +255,7 @@ class Models(Versions):
             found = await catalog.find(version)
             statement = await catalog.statement(found.version)
             change = await self._append(catalog, stage, found, statement)
-        await catalog.statement(found.version)
+        await check_pinned(catalog, found.version)
         return change
 
     async def _append(
@@ -252,7 +265,7 @@ class Models(Versions):
             earlier = await catalog.stages()
             number = len(earlier) + 1
             previous = earlier[-1][1] if earlier else None
-            sealed = await self._seals.seal_stage(number, stage, version, statement, previous)
+            sealed, change = await self._seals.seal_stage(number, stage, version, statement, previous)
             try:
                 await self._provider.store(
                     catalog.layout.stage(number),
@@ -263,7 +276,7 @@ class Models(Versions):
                 )
             except StorageAlreadyExistsError:
                 continue  # Another change was faster; this one follows it.
-            return self._seals.open_stage(sealed, catalog.name, number, previous)
+            return change
         raise StorageConflictError(
             f"the stages of the model {catalog.name!r} change faster than this change could be added",
             retryable=True,
@@ -280,6 +293,28 @@ class Models(Versions):
         Cost: 1 listing, and 1 request for each change.
         """
         return [change for change, _ in await self._catalog("model", name).stages()]
+
+    async def remove_stages(self, name: str) -> int:
+        """Remove the whole history of a model's stages, also where its signatures are not in order.
+
+        No version is in a stage afterwards, and `prune` may remove those that were. This is for a history
+        that the trust store refuses, such as after its key was stolen; otherwise use `set_stage` with None.
+
+        Returns:
+            How many changes there were.
+
+        Raises:
+            StorageConflictError: A prune is running.
+            StorageError: Anything else; a part may be left, which another call removes.
+
+        Cost: 1 listing, 2 requests, and 1 for each change.
+        """
+        catalog = self._catalog("model", name, writing=True)
+        async with between_prunes(catalog):
+            numbers = await catalog.stage_numbers()
+            for number in reversed(numbers):  # What is left if this fails has no gap.
+                await self._provider.delete(catalog.layout.stage(number))
+        return len(numbers)
 
     async def lineage(self, model: Model) -> ArtifactVersion | None:
         """The dataset version that a model was trained with, verified; None if none was named.
@@ -302,42 +337,6 @@ class Models(Versions):
                 code=ErrorCode.DIGEST_MISMATCH,
             )
         return found
-
-
-def checked_metrics(metrics: Mapping[str, float] | None) -> dict[str, Json]:
-    """Metrics as they are signed.
-
-    Raises:
-        StorageInvalidRequestError: Too many, a name that is not one, or not a finite number.
-    """
-    found: dict[str, Json] = {}
-    for name, value in (metrics or {}).items():
-        if not 0 < len(name) <= _LONGEST_METRIC or not name.isprintable():
-            raise StorageInvalidRequestError(
-                f"the name of a metric is 1 to {_LONGEST_METRIC} printable characters, not {name[:120]!r}"
-            )
-        number = float(value)
-        if not math.isfinite(number):
-            raise StorageInvalidRequestError(f"the metric {name!r} is {number}, which is not a finite number")
-        found[name] = number
-    if len(found) > MOST_METRICS:
-        raise StorageInvalidRequestError(f"there can be {MOST_METRICS} metrics, not {len(found)}")
-    return found
-
-
-def read_metrics(details: Mapping[str, Any]) -> dict[str, float]:
-    """The metrics that were signed.
-
-    Raises:
-        ProofFormatError: They are invalid.
-    """
-    metrics = read_object(details.get("metrics", {}), "details.metrics")
-    found: dict[str, float] = {}
-    for name, value in metrics.items():
-        if isinstance(value, bool) or not isinstance(value, int | float):
-            refuse("details.metrics", "has a value that is not a number")
-        found[name] = float(value)
-    return found
 
 
 def _model(version: ArtifactVersion, stage: str | None) -> Model:
@@ -364,7 +363,10 @@ def _trained(value: Json) -> Trained:
 
 def _staged(version: ArtifactVersion, now: Mapping[int, StageChange]) -> Model:
     change = now.get(version.version)
-    return _model(version, None if change is None else change.stage)
+    try:
+        return _model(version, None if change is None else change.stage)
+    except REFUSED as error:
+        raise refused(error, version.kind, version.name, [version.version]) from error
 
 
 def _last_in(catalog: Catalog, now: Mapping[int, StageChange], stage: str) -> int:

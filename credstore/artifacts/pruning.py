@@ -12,9 +12,10 @@ from dataclasses import dataclass
 from datetime import timedelta
 
 from credstore.artifacts.catalog import Catalog
-from credstore.artifacts.layout import PRUNE, is_session, pack_session
-from credstore.artifacts.leases import drop_lease, end_abandoned, save_leases, take_prune_lease
+from credstore.artifacts.layout import is_session, pack_session
+from credstore.artifacts.leases import end_abandoned, pruning, save_leases
 from credstore.artifacts.statements import ArtifactVersion
+from credstore.errors import StorageInvalidRequestError
 from credstore.model import BatchDeleteResult
 
 
@@ -53,8 +54,7 @@ async def prune_versions(
         StorageConflictError: Another prune is running.
         StorageError: Anything else; what was not removed yet is there.
     """
-    now = await take_prune_lease(catalog, abandoned_after)
-    try:
+    async with pruning(catalog, abandoned_after) as now:
         objects = {
             item.key: item.size
             for prefix in (catalog.layout.packs, catalog.layout.indexes)
@@ -79,8 +79,29 @@ async def prune_versions(
             sum(objects[key] for key in unneeded),
             deferred,
         )
-    finally:
-        await drop_lease(catalog, PRUNE)
+
+
+async def remove_version(catalog: Catalog, number: int, abandoned_after: timedelta) -> None:
+    """Remove a version by its number, whether its statement counts or not; the next prune frees its space.
+
+    Raises:
+        StorageNotFoundError: It does not exist.
+        StorageInvalidRequestError: It is the last one, or pinned.
+        StorageConflictError: A prune is running.
+        StorageError: Anything else.
+    """
+    what = f"version {number} of the {catalog.kind} {catalog.name!r}"
+    async with pruning(catalog, abandoned_after):
+        numbers = await catalog.numbers()
+        if number not in numbers:
+            raise catalog.missing(f"version {number}")
+        if number == numbers[-1]:
+            raise StorageInvalidRequestError(
+                f"{what} is the last one, and no number may be given twice; save the next version first"
+            )
+        if number in await catalog.pinned():
+            raise StorageInvalidRequestError(f"{what} has a tag or is in a stage, which keeps it")
+        await catalog.provider.delete(catalog.layout.version(number))
 
 
 async def _unneeded(

@@ -9,14 +9,14 @@ from __future__ import annotations
 import hashlib
 import secrets
 from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field, replace
 
-from credstore.artifacts.catalog import Catalog
+from credstore.artifacts.catalog import LARGEST_INDEX, REFUSED, Catalog
 from credstore.artifacts.classes import KINDS, LEAST_COOL, PLAIN
-from credstore.artifacts.index import Chunk, FileEntry, encode_index
+from credstore.artifacts.index import Chunk, FileEntry, check_index, encode_index
 from credstore.artifacts.layout import MOST_VERSIONS
-from credstore.artifacts.leases import drop_lease, is_leased, prune_is_running, take_lease
+from credstore.artifacts.leases import drop_lease, is_leased, prune_is_announced, take_lease
 from credstore.artifacts.packs import Pack, Packer
 from credstore.artifacts.sources import Cut, CutFile, SourceFile, cut_bytes
 from credstore.artifacts.statements import ArtifactVersion
@@ -25,6 +25,7 @@ from credstore.errors import (
     StorageAlreadyExistsError,
     StorageConflictError,
     StorageError,
+    StorageInvalidRequestError,
     StorageQuotaExceededError,
 )
 from credstore.model import Progress, StorageResult, StoreOptions
@@ -33,6 +34,8 @@ from credstore.proofs.format.canonical import Json
 _AT_ONCE = 2
 _BATCH = 4 * 1024 * 1024
 _TRIES = 100
+_PARENTS = 8
+"""How many of the last versions are tried for chunks to reuse."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,10 +45,13 @@ class Addition:
     Attributes:
         details: What is signed about it.
         file: Makes one more file, its name and bytes, from all the others; None for none.
+        read: What readers do with such a version, its files and the bytes of that file, before they take it;
+            raises what they would.
     """
 
     details: Mapping[str, Json] = field(default_factory=dict[str, Json])
     file: Callable[[Sequence[FileEntry]], Awaitable[tuple[str, bytes]]] | None = None
+    read: Callable[[ArtifactVersion, Sequence[FileEntry], bytes], object] | None = None
 
 
 NOTHING = Addition()
@@ -77,6 +83,7 @@ class Saving:
         self._packer = Packer(self._session)
         self._known: dict[bytes, Chunk] = {}
         self._entries: list[FileEntry] = []
+        self._made = b""
         self._total = sum(file.size for file in files)
         self._done = 0
         self._settled = True
@@ -86,25 +93,43 @@ class Saving:
 
         Raises:
             StorageConflictError: The save took so long that a prune took it for dead; nothing is visible.
+            ProofError: Readers with the same trust store would refuse the version.
             StorageError: Anything else. Unless `applied` is "maybe", no version was made.
         """
         catalog = self._catalog
         self._catalog.seals.check_signs()
         try:
             await take_lease(catalog, self._session)
-            parent = await catalog.latest()
-            if parent is not None:
-                await self._reuse(parent)
+            parent = await self._parent()
             async with aclosing(map_in_order(self._packs(), self._store_pack, at_once=_AT_ONCE)) as stored:
                 async for _ in stored:
                     pass
-            version = await self._commit(await self._describe(parent))
+            described = await self._describe(parent)
+            if self._more.read is not None:
+                await in_thread(self._more.read, described, self._entries, self._made)
+            version = await self._commit(described)
         except BaseException:
             if self._settled:
                 await self._clean_up()
             raise
-        await drop_lease(catalog, self._session)
+        with suppress(StorageError):  # The version is there; a later prune takes the lease for abandoned.
+            await drop_lease(catalog, self._session)
         return version
+
+    async def _parent(self) -> ArtifactVersion | None:
+        """The last version that can be read, whose chunks are known from now on.
+
+        Nothing but what is stored again depends on it: a version that the trust store refuses, or one without
+        its index, must not keep a folder from being saved.
+        """
+        for number in reversed((await self._catalog.numbers())[-_PARENTS:]):
+            try:
+                for version in await self._catalog.versions([number]):
+                    await self._reuse(version)
+                    return version
+            except REFUSED:
+                continue
+        return None
 
     async def _reuse(self, parent: ArtifactVersion) -> None:
         """Know the chunks of the parent; those of a pack that was lost are stored again."""
@@ -130,16 +155,19 @@ class Saving:
     async def _check_committed(self, key: str) -> None:
         """Find out whether a prune took this save for dead between the last look and the commit."""
         catalog = self._catalog
-        if await is_leased(catalog, self._session):
-            return
-        if await prune_is_running(catalog):
-            error = self._too_late()
-            error.applied = "maybe"
-            raise error
-        if not await self._is_whole():
+        try:
+            if await is_leased(catalog, self._session):
+                return
+            if await prune_is_announced(catalog):
+                raise self._too_late()
+            if await self._is_whole():
+                return
             # Its packs stay for the next prune: another save may have reused them meanwhile.
             await catalog.provider.delete(key)
-            raise self._too_late()
+        except StorageError as error:
+            error.applied = "maybe"  # The version is visible, and maybe not whole.
+            raise
+        raise self._too_late()
 
     async def _check_packs(self) -> None:
         if not await self._is_whole():
@@ -170,6 +198,7 @@ class Saving:
             )
         if self._more.file is not None:
             name, data = await self._more.file(self._entries)
+            self._made = data
             chunks = []
             cuts = await in_thread(cut_bytes, data, self._known.__contains__)
             for full in await in_thread(self._take, cuts, chunks, squeeze=True):
@@ -208,6 +237,9 @@ class Saving:
         """Store the index; what the version will say, but for its number."""
         catalog = self._catalog
         index = await in_thread(encode_index, self._entries)
+        if len(index) > LARGEST_INDEX:
+            raise StorageInvalidRequestError(f"the index of the version would have {len(index)} bytes")
+        await in_thread(check_index, index, self._entries)
         await catalog.provider.store(
             catalog.layout.indexes + self._session,
             index,

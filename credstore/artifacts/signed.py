@@ -54,10 +54,20 @@ async def check_signature(catalog: Catalog, version: ArtifactVersion) -> None:
         raise StorageIntegrityError(
             f"version {version.version} of the model {version.name!r} has no signature of its files"
         )
-    await in_thread(_check, await read_file(catalog, signature), files, version, trust=catalog.seals.trust)
+    await in_thread(
+        check_bundle, await read_file(catalog, signature), files, version, trust=catalog.seals.trust
+    )
 
 
-def _check(data: bytes, files: Sequence[FileEntry], version: ArtifactVersion, *, trust: TrustStore) -> None:
+def check_bundle(
+    data: bytes, files: Sequence[FileEntry], version: ArtifactVersion, *, trust: TrustStore
+) -> None:
+    """Whether a signature is of a trusted key, and over all files of a version.
+
+    Raises:
+        ProofError: The signature or its key is not in order.
+        StorageIntegrityError: It is about other files.
+    """
     bundle = parse_bundle(data)
     trusted, key = _key(bundle.hint, trust)
     said = open_signature(data, key)

@@ -3,6 +3,9 @@
 The subject of a version is its index, by SHA-256; that of a tag or change of stage is the statement of the
 version it names. The predicate's type keeps any from being taken for a proof, or the other way round; kind,
 name and number in it keep one from being taken for another that was moved to its place.
+
+Rule of this file: what is sealed here is opened here as a reader would, before anyone gets it. What is stored
+stays, and a statement that no reader accepts would stand in the way of all others of its name.
 """
 
 from __future__ import annotations
@@ -15,9 +18,20 @@ from typing import Any
 
 from credstore.artifacts.layout import MOST_VERSIONS, Kind, is_session
 from credstore.artifacts.names import checked_name
-from credstore.errors import ErrorCode, StorageConfigurationError, StorageIntegrityError
+from credstore.errors import (
+    ErrorCode,
+    StorageConfigurationError,
+    StorageIntegrityError,
+    StorageInvalidRequestError,
+)
 from credstore.proofs.format.canonical import Json, encode_json
-from credstore.proofs.format.dsse import encode_envelope, parse_envelope, seal_payload, verify_signatures
+from credstore.proofs.format.dsse import (
+    Signed,
+    encode_envelope,
+    parse_envelope,
+    seal_payload,
+    verify_signatures,
+)
 from credstore.proofs.format.fields import (
     LONGEST_ISSUER,
     as_object,
@@ -38,6 +52,8 @@ from credstore.proofs.format.verify import accept_signatures
 VERSION_TYPE = "https://credstore.dev/artifact-version/v1"
 TAG_TYPE = "https://credstore.dev/artifact-tag/v1"
 STAGE_TYPE = "https://credstore.dev/model-stage/v1"
+LARGEST_STATEMENT = 256 * 1024
+"""Bytes as stored; the most metrics with the longest names and eight signatures take half of it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,11 +125,33 @@ class Seals:
     clock: Callable[[], datetime]
 
     def check_signs(self) -> str:
-        """The issuer, for whoever signs.
+        """The issuer, for whoever signs: what is signed now counts for readers with this trust store.
 
         Raises:
             StorageConfigurationError: There is no signer.
+            ProofError: The trust store has no signer's key for this use at this time.
         """
+        self.check_keys(self.signers)
+        return self._issuer()
+
+    def check_keys(self, signers: Sequence[Signer]) -> None:
+        """Whether what these sign now counts, before anything is read or sent.
+
+        Raises:
+            StorageConfigurationError: There is no signer.
+            ProofError: No key of them counts.
+        """
+        keys = (self.trust.find(signer.public_key.keyid) for signer in signers)
+        accept_signatures(
+            [Signed(key, b"") for key in keys if key is not None],
+            usage="proof",
+            issuer=self._issuer(),
+            claimed=self.now(),
+            times=(),
+            threshold=1,
+        )
+
+    def _issuer(self) -> str:
         if self.issuer is None:
             raise StorageConfigurationError("this manager only reads; give it a `signer` to save with")
         return self.issuer
@@ -123,9 +161,14 @@ class Seals:
         return read_time(format_time(self.clock()), "createdAt")
 
     async def seal_version(self, version: ArtifactVersion) -> bytes:
-        """The signed statement of a version, as stored."""
+        """The signed statement of a version, as stored.
+
+        Raises:
+            ProofError: Readers with this trust store would refuse it.
+            StorageInvalidRequestError: It would be too large for them.
+        """
         predicate: dict[str, Json] = {
-            "issuer": self.check_signs(),
+            "issuer": self._issuer(),
             "createdAt": format_time(version.created),
             "kind": version.kind,
             "name": version.name,
@@ -140,7 +183,9 @@ class Seals:
         if version.details:
             predicate["details"] = as_object(dict(version.details))
         digest: dict[str, Json] = {"sha256": version.digest.hex()}
-        return await self._seal(make_statement("index", digest, VERSION_TYPE, predicate))
+        sealed = await self._seal(make_statement("index", digest, VERSION_TYPE, predicate))
+        _check_same(self.open_version(sealed, version.kind, version.name, version.version), version)
+        return sealed
 
     def open_version(self, data: bytes, kind: Kind, name: str, number: int) -> ArtifactVersion:
         """Verify the statement that is kept at the place of this version.
@@ -172,17 +217,24 @@ class Seals:
         )
 
     async def seal_tag(self, tag: str, version: ArtifactVersion, statement: bytes) -> bytes:
-        """The signed statement that a tag names this version, whose own statement is given."""
+        """The signed statement that a tag names this version, whose own statement is given.
+
+        Raises:
+            ProofError: Readers with this trust store would refuse it.
+        """
+        identity = statement_digest(statement)
         predicate: dict[str, Json] = {
-            "issuer": self.check_signs(),
+            "issuer": self._issuer(),
             "createdAt": format_time(self.clock()),
             "kind": version.kind,
             "name": version.name,
             "version": version.version,
             "tag": tag,
         }
-        digest: dict[str, Json] = {"sha256": statement_digest(statement).hex()}
-        return await self._seal(make_statement("version", digest, TAG_TYPE, predicate))
+        digest: dict[str, Json] = {"sha256": identity.hex()}
+        sealed = await self._seal(make_statement("version", digest, TAG_TYPE, predicate))
+        _check_same(self.open_tag(sealed, version.kind, version.name, tag), (version.version, identity))
+        return sealed
 
     def open_tag(self, data: bytes, kind: Kind, name: str, tag: str) -> tuple[int, bytes]:
         """Verify the statement of a tag: number and statement digest of the version it names.
@@ -204,8 +256,8 @@ class Seals:
         version: ArtifactVersion,
         statement: bytes,
         previous: bytes | None,
-    ) -> bytes:
-        """The signed statement that a version is in a stage.
+    ) -> tuple[bytes, StageChange]:
+        """The signed statement that a version is in a stage, and what readers see in it.
 
         Args:
             number: Of the change.
@@ -213,9 +265,12 @@ class Seals:
             version: Of the model.
             statement: The version's own.
             previous: The change before this one, so that none can be taken out of the middle.
+
+        Raises:
+            ProofError: Readers with this trust store would refuse it.
         """
         predicate: dict[str, Json] = {
-            "issuer": self.check_signs(),
+            "issuer": self._issuer(),
             "createdAt": format_time(self.clock()),
             "kind": version.kind,
             "name": version.name,
@@ -225,7 +280,10 @@ class Seals:
             "previous": None if previous is None else statement_digest(previous).hex(),
         }
         digest: dict[str, Json] = {"sha256": statement_digest(statement).hex()}
-        return await self._seal(make_statement("version", digest, STAGE_TYPE, predicate))
+        sealed = await self._seal(make_statement("version", digest, STAGE_TYPE, predicate))
+        change = self.open_stage(sealed, version.name, number, previous)
+        _check_same((change.version, change.stage), (version.version, stage))
+        return sealed, change
 
     def open_stage(self, data: bytes, name: str, number: int, previous: bytes | None) -> StageChange:
         """Verify the statement of a change of stage.
@@ -253,7 +311,13 @@ class Seals:
         )
 
     async def _seal(self, statement: dict[str, Json]) -> bytes:
-        return encode_envelope(await seal_payload(encode_json(statement), self.signers))
+        sealed = encode_envelope(await seal_payload(encode_json(statement), self.signers))
+        if len(sealed) > LARGEST_STATEMENT:
+            raise StorageInvalidRequestError(
+                f"the signed statement would have {len(sealed)} bytes, more than the {LARGEST_STATEMENT} "
+                "that are read"
+            )
+        return sealed
 
     def _open(self, data: bytes, kind: str, subject: str) -> tuple[bytes, dict[str, Json]]:
         envelope = parse_envelope(data)
@@ -278,6 +342,11 @@ def _about(predicate: dict[str, Json]) -> tuple[Json, Json, int]:
     if number > MOST_VERSIONS:
         refuse("version", "is too large")
     return predicate["kind"], predicate["name"], number
+
+
+def _check_same(read: object, meant: object) -> None:
+    if read != meant:
+        refuse("the statement", "reads differently from what was to be signed")
 
 
 def _moved(what: str) -> StorageIntegrityError:

@@ -6,15 +6,16 @@ from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 from pathlib import Path
 
+from credstore.arguments import typed_verbs
 from credstore.artifacts.catalog import Catalog
 from credstore.artifacts.changes import Changes, changes
 from credstore.artifacts.classes import Classes
 from credstore.artifacts.disk import DiskErrors
 from credstore.artifacts.layout import Kind
-from credstore.artifacts.leases import ABANDONED, between_prunes
+from credstore.artifacts.leases import ABANDONED, between_prunes, check_pinned
 from credstore.artifacts.loading import load_into, verify_stored
 from credstore.artifacts.names import checked_name
-from credstore.artifacts.pruning import PruneReport, prune_versions
+from credstore.artifacts.pruning import PruneReport, prune_versions, remove_version
 from credstore.artifacts.retention import Keep, checked_age, checked_keep, kept
 from credstore.artifacts.saving import Saving
 from credstore.artifacts.signed import check_signature
@@ -36,6 +37,7 @@ PREFIX = "artifacts/"
 MODEL_SCHEME = "ecdsa-p256-sha256"
 
 
+@typed_verbs
 class Versions:
     """What is saved, verified, compared, tagged and pruned as versions, whatever kind of artifact it is.
 
@@ -120,7 +122,9 @@ class Versions:
         """All versions of an artifact, ascending by number; none is not an error.
 
         Raises:
-            ProofError: A signature is not in order.
+            ProofError: A signature is not in order. The message has the numbers of all such versions: none is
+                left out silently, since it may be the one that counts. Others are loaded by number,
+                and `remove_version` removes those.
             StorageError: Anything else.
 
         Cost: 1 listing, and 1 request for each version.
@@ -186,27 +190,30 @@ class Versions:
             kind: Of the artifact.
 
         Raises:
-            StorageNotFoundError: The version does not exist.
-            StorageConflictError: A prune is running, or has just removed the version.
-            StorageError: Anything else.
+            StorageNotFoundError: The version does not exist, or a prune has just removed it.
+            StorageConflictError: A prune is running; one that was killed counts as dead after 7 days, or a
+                `prune` with a shorter `abandoned_after` ends it before.
+            ProofError: A signature is not in order, or the trust store refuses what the signer signs now.
+            StorageError: Anything else. Unless `applied` is "maybe", the tag is not set.
 
         Cost: 6 requests.
         """
         catalog = self._catalog(kind, name, writing=True)
+        self._seals.check_signs()
         key = catalog.layout.tags + checked_name("tag", tag)
         async with between_prunes(catalog):
             found = await catalog.find(version)
             statement = await catalog.statement(found.version)
             sealed = await self._seals.seal_tag(tag, found, statement)
             await self._provider.store(key, sealed, content_type="application/json", compress=False)
-        await catalog.statement(found.version)
+        await check_pinned(catalog, found.version)
         return found
 
     async def tags(self, name: str, *, kind: Kind = "dataset") -> dict[str, int]:
         """The tags of an artifact, each with the number of its version.
 
         Raises:
-            ProofError: A signature is not in order.
+            ProofError: The signature of a tag is not in order; the message names it, and `untag` removes it.
             StorageError: Anything else.
         """
         return await self._catalog(kind, name).tags()
@@ -243,8 +250,10 @@ class Versions:
                 version, if a prune has met it.
 
         Raises:
-            StorageConflictError: Another prune of this artifact is running.
-            ProofError: A signature is not in order; nothing was removed that a version needs.
+            StorageConflictError: Another prune of this artifact is running. One that was killed counts as
+                dead when `abandoned_after` has passed since it began; the message says when that is.
+            ProofError: A signature is not in order; nothing was removed that a version needs. What it was is
+                in the message: `remove_version`, `untag` or `remove_stages` removes it.
             StorageInvalidRequestError: The rule is invalid.
             StorageError: Anything else; the next prune continues.
 
@@ -257,3 +266,28 @@ class Versions:
             return kept([(each.version, each.created) for each in versions], keep)
 
         return await prune_versions(self._catalog(kind, name, writing=True), choose, abandoned_after)
+
+    async def remove_version(
+        self, name: str, version: int, *, kind: Kind = "dataset", abandoned_after: timedelta = ABANDONED
+    ) -> None:
+        """Remove one version, also one whose signature is not in order, such as after its key was stolen.
+
+        The last version stays, as no number is given twice: save the next one first, which needs none of
+        those before it. What only the version needed goes with the next `prune`.
+
+        Args:
+            name: The artifact's name.
+            version: Its number.
+            kind: Of the artifact.
+            abandoned_after: As for `prune`.
+
+        Raises:
+            StorageNotFoundError: The version does not exist.
+            StorageInvalidRequestError: It is the last version, or has a tag or is in a stage.
+            StorageConflictError: A prune is running.
+            StorageError: Anything else.
+
+        Cost: 4 requests, 2 listings, and 1 request for each tag and change of stage.
+        """
+        checked_age(abandoned_after)
+        await remove_version(self._catalog(kind, name, writing=True), version, abandoned_after)

@@ -6,7 +6,7 @@ from datetime import timedelta
 
 import pytest
 
-from credstore import StorageConflictError, StorageError, StorageNotFoundError
+from credstore import StorageConflictError, StorageError, StorageInvalidRequestError, StorageNotFoundError
 from credstore.artifacts.leases import take_lease
 from tests.artifacts.stores import Died, Store, noise, run, write
 
@@ -410,6 +410,40 @@ async def the_tag_leads_somewhere(store, *results):
 
 @pytest.mark.parametrize(("first", "second"), [(save, prune), (prune, save)])
 def test_every_interleaving_of_a_save_and_a_prune(folders, first, second):
+    save.folder = folders[2]
+
+    async def store_of():
+        return await with_versions(folders[0], folders[1])
+
+    run(every_interleaving(store_of, first, second, nothing_is_lost))
+
+
+def remove(manager):
+    return manager.remove_version("set", 1)
+
+
+async def the_tag_keeps_its_version(store, *results):
+    for result in results:
+        if hasattr(result, "version"):
+            await store.manager().verify("set", "prod")
+        elif isinstance(result, BaseException):
+            assert isinstance(
+                result, StorageConflictError | StorageNotFoundError | StorageInvalidRequestError
+            )
+    assert await check(store) in ([1, 2], [2])
+    assert not any("/leases/" in name for name in store.names())
+
+
+@pytest.mark.parametrize(("first", "second"), [(tag, remove), (remove, tag)])
+def test_every_interleaving_of_a_tag_and_a_removal(folders, first, second):
+    async def store_of():
+        return await with_versions(folders[0], folders[1])
+
+    run(every_interleaving(store_of, first, second, the_tag_keeps_its_version))
+
+
+@pytest.mark.parametrize(("first", "second"), [(save, remove), (remove, save)])
+def test_every_interleaving_of_a_save_and_a_removal(folders, first, second):
     save.folder = folders[2]
 
     async def store_of():

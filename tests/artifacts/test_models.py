@@ -260,7 +260,13 @@ def test_a_model_whose_signature_is_not_of_its_files_is_refused(folder, tmp_path
             1,
         ):
             monkeypatch.setattr(models, "signature_by", make)
-            await manager.register_model("m", folder)
+            with pytest.raises(StorageError) as caught:
+                await manager.register_model("m", folder)
+            assert isinstance(caught.value, StorageIntegrityError | ProofUntrustedKeyError)
+            assert len(await manager.versions("m", kind="model")) == version - 1
+            with monkeypatch.context() as patch:
+                patch.setattr(models.Models, "_read", lambda *_: None)
+                await manager.register_model("m", folder)
             for work in (
                 manager.get_model("m", version, into=tmp_path / "out"),
                 manager.verify("m", version, kind="model"),
