@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 from enum import IntEnum
 
+from credstore.cli.streams import OUTPUT
 from credstore.errors import (
     StorageAccessDeniedError,
     StorageAuthenticationError,
@@ -129,9 +130,18 @@ _CODES: tuple[tuple[type[StorageError], Exit], ...] = (
 )
 
 _WRONG_FILE = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EACCES,
+        errno.EROFS,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EBADF,
+    }
 )
-"""What the system says of a file or folder that was named and cannot be used."""
+"""What the system says of a file or folder that was named, or of standard input, and cannot be used."""
 
 
 def exit_of(error: Exception) -> Exit:
@@ -141,6 +151,6 @@ def exit_of(error: Exception) -> Exit:
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
-    if isinstance(error, OSError) and error.errno in _WRONG_FILE:
+    if isinstance(error, OSError) and error.errno in _WRONG_FILE and error.filename != OUTPUT:
         return Exit.USAGE
     return Exit.FAILURE
