@@ -7,6 +7,7 @@ from enum import IntEnum
 
 from credstore.cli.streams import OUTPUT
 from credstore.errors import (
+    ErrorCode,
     StorageAccessDeniedError,
     StorageAuthenticationError,
     StorageConfigurationError,
@@ -146,7 +147,9 @@ _WRONG_FILE = frozenset(
 
 def exit_of(error: Exception) -> Exit:
     """The exit code of a failure."""
-    if isinstance(error, FileExistsError):
+    if isinstance(error, StorageError) and error.code == ErrorCode.IO_ERROR:
+        error = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(error, FileExistsError) or (isinstance(error, OSError) and error.errno == errno.ENOTEMPTY):
         return Exit.CONFLICT
     for kind, code in _CODES:
         if isinstance(error, kind):
