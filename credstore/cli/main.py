@@ -203,7 +203,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
     try:
         return _flushed(arguments, invocation)
     finally:
-        # What failed may have left some of its output, which nobody waits for any more.
+        # A command that failed may have printed something before.
         try:
             sys.stdout.flush()
         except OSError:

@@ -231,7 +231,7 @@ def print_table(
 
 
 def standard_console() -> Console:
-    """Standard output for tables; `main` decides what follows when nobody reads any more, not rich."""
+    """Standard output for tables; a broken pipe is for `main` to report, and not for rich."""
     from rich.console import Console
 
     class Ours(Console):
