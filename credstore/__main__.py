@@ -18,11 +18,13 @@ def main() -> int:
     Returns:
         The exit code.
     """
+    from credstore.cli.streams import prepare_streams
+
     try:
+        prepare_streams()
         return _run()
     except KeyboardInterrupt:  # While modules are loaded; afterwards whoever runs a command ends it.
-        sys.stderr.write("credstore: interrupted\n")
-        return _INTERRUPTED
+        return _end("interrupted", _INTERRUPTED, "Interrupted")
 
 
 def _run() -> int:
@@ -32,11 +34,22 @@ def _run() -> int:
     except StorageConfigurationError as error:
         from credstore.cli.exits import exit_of
 
-        sys.stderr.write(f"credstore: {error.message} [{error.code}]\n")
-        return exit_of(error)
+        return _end(f"{error.message} [{error.code}]", exit_of(error), type(error).__name__)
     from credstore.cli.main import run
 
     return run()
+
+
+def _end(text: str, code: int, kind: str) -> int:
+    """Report a failure as the command line does, which cannot yet."""
+    if "--json" in sys.argv:
+        import json
+
+        document = {"type": kind, "message": text, "exit_code": int(code)}
+        sys.stderr.write(json.dumps({"error": document}) + "\n")
+    else:
+        sys.stderr.write(f"credstore: {text}\n")
+    return code
 
 
 if __name__ == "__main__":

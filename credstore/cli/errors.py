@@ -28,6 +28,17 @@ def report(error: Exception, invocation: Invocation) -> int:
     return code
 
 
+def report_end(word: str, code: Exit, invocation: Invocation) -> int:
+    """Report on stderr that the command was ended from outside, and return its exit code."""
+    text = f"{word}{invocation.interrupted}"
+    if invocation.json:
+        document = {"type": word.capitalize(), "message": text, "exit_code": int(code)}
+        note(json.dumps({"error": document}))
+    else:
+        note(f"credstore: {text}")
+    return code
+
+
 def _line(error: Exception, invocation: Invocation) -> str:
     if isinstance(error, StorageError):
         return str(error) if invocation.verbose else _short(error)

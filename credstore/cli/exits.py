@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 from enum import IntEnum
 
+from credstore.cli.streams import OUTPUT
 from credstore.errors import (
+    ErrorCode,
     StorageAccessDeniedError,
     StorageAuthenticationError,
     StorageConfigurationError,
@@ -129,18 +131,29 @@ _CODES: tuple[tuple[type[StorageError], Exit], ...] = (
 )
 
 _WRONG_FILE = frozenset(
-    {errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EROFS, errno.ELOOP, errno.ENAMETOOLONG}
+    {
+        errno.ENOENT,
+        errno.ENOTDIR,
+        errno.EISDIR,
+        errno.EACCES,
+        errno.EROFS,
+        errno.ELOOP,
+        errno.ENAMETOOLONG,
+        errno.EBADF,
+    }
 )
-"""What the system says of a file or folder that was named and cannot be used."""
+"""What the system says of a file or folder that was named, or of standard input, and cannot be used."""
 
 
 def exit_of(error: Exception) -> Exit:
     """The exit code of a failure."""
-    if isinstance(error, FileExistsError):
+    if isinstance(error, StorageError) and error.code == ErrorCode.IO_ERROR:
+        error = error.__cause__ if isinstance(error.__cause__, OSError) else error
+    if isinstance(error, FileExistsError) or (isinstance(error, OSError) and error.errno == errno.ENOTEMPTY):
         return Exit.CONFLICT
     for kind, code in _CODES:
         if isinstance(error, kind):
             return code
-    if isinstance(error, OSError) and error.errno in _WRONG_FILE:
+    if isinstance(error, OSError) and error.errno in _WRONG_FILE and error.filename != OUTPUT:
         return Exit.USAGE
     return Exit.FAILURE

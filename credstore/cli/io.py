@@ -13,6 +13,7 @@ from typing import Protocol, Self
 
 import click
 
+from credstore.cli.streams import INPUT, OUTPUT, naming_stream
 from credstore.concurrency import in_thread
 from credstore.files import PendingFile, write_all
 from credstore.threads import in_daemon
@@ -36,12 +37,17 @@ async def read_standard_input() -> AsyncIterator[bytes]:
             await _readable(descriptor)
         except (PermissionError, NotImplementedError):
             # A regular file is always readable and cannot be waited for; nor can anything on Windows.
-            chunk = await in_daemon(lambda: os.read(descriptor, CHUNK))
+            chunk = await in_daemon(lambda: _read(descriptor))
         else:
-            chunk = os.read(descriptor, CHUNK)
+            chunk = _read(descriptor)
         if not chunk:
             return
         yield chunk
+
+
+def _read(descriptor: int) -> bytes:
+    with naming_stream(INPUT):
+        return os.read(descriptor, CHUNK)
 
 
 async def _readable(descriptor: int) -> None:
@@ -67,8 +73,10 @@ class StandardOutput:
 
         Raises:
             BrokenPipeError: No one reads any more.
+            OSError: It is closed, or the disk that it is on is full.
         """
-        await in_thread(write_all, sys.stdout.fileno(), data)
+        with naming_stream(OUTPUT):
+            await in_thread(write_all, sys.stdout.fileno(), data)
 
 
 class NewFile:

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, cast
 
 import click
 
-from credstore.cli.errors import report
+from credstore.cli.errors import report, report_end
 from credstore.cli.exits import MEANINGS, Exit, Terminated
 from credstore.cli.options import COMPLETE, Invocation, global_options
 from credstore.cli.output import note
+from credstore.cli.streams import discard_output
 
 if TYPE_CHECKING:
     from click.shell_completion import CompletionItem
@@ -200,19 +201,28 @@ def run(arguments: Sequence[str] | None = None) -> int:
         if respond(completable(application())):
             return Exit.OK
     try:
+        return _flushed(arguments, invocation)
+    finally:
+        # A command that failed may have printed something before.
+        try:
+            sys.stdout.flush()
+        except OSError:
+            discard_output()
+
+
+def _flushed(arguments: Sequence[str], invocation: Invocation) -> int:
+    """The exit code of a command whose output is where it should be, or of why it is not."""
+    try:
         _print_anything()
         code = _invoke(arguments, invocation)
-        print(end="", flush=True)
+        sys.stdout.flush()
         return code
     except BrokenPipeError:
-        _discard_stdout()
         return Exit.BROKEN_PIPE
     except (KeyboardInterrupt, click.Abort):
-        note(f"credstore: interrupted{invocation.interrupted}")
-        return Exit.INTERRUPTED
+        return report_end("interrupted", Exit.INTERRUPTED, invocation)
     except Terminated:
-        note(f"credstore: terminated{invocation.interrupted}")
-        return Exit.TERMINATED
+        return report_end("terminated", Exit.TERMINATED, invocation)
     except Exception as error:  # noqa: BLE001 - the boundary: a person gets one line, never a traceback
         return report(error, invocation)
 
@@ -235,8 +245,3 @@ def _print_anything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _discard_stdout() -> None:
-    """Make the flush at exit go nowhere, instead of complaining about the broken pipe."""
-    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -22,6 +22,7 @@ import click
 from credstore.errors import StorageError
 
 if TYPE_CHECKING:
+    from rich.console import Console
     from rich.table import Table
 
 Json: TypeAlias = "str | int | float | bool | Sequence[Json] | Mapping[str, Json] | None"
@@ -223,12 +224,21 @@ def print_table(
                 print_fields([pair for pair in zip(headings, row, strict=True) if any(pair)])
             return
         shown = short
-    from rich.console import Console
-
-    console = Console(highlight=False)
+    console = standard_console()
     if not console.is_terminal:  # A program or file that reads the table has no width to fit into.
         console.width = 10_000
     console.print(table_of(headings, shown, right=right), crop=False, no_wrap=True)
+
+
+def standard_console() -> Console:
+    """Standard output for tables; a broken pipe is for `main` to report, and not for rich."""
+    from rich.console import Console
+
+    class Ours(Console):
+        def on_broken_pipe(self) -> None:
+            raise  # noqa: PLE0704 - what it is called for
+
+    return Ours(highlight=False)
 
 
 def table_of(headings: Sequence[str], rows: Cells, *, right: Collection[int] = ()) -> Table:

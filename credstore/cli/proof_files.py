@@ -177,6 +177,16 @@ def read_whole(path: str, most: int) -> bytes:
     return data
 
 
+def check_readable(path: str) -> None:
+    """Look whether a file that somebody else reads can be read.
+
+    Raises:
+        click.UsageError: It cannot.
+    """
+    with _opened(path):
+        pass
+
+
 def measure_file(path: str) -> AssetDigest:
     """Digest and size of a file of any length.
 

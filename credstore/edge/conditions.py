@@ -13,11 +13,16 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from email.utils import parsedate_to_datetime
 
-_TAG = re.compile(r'[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\uffff]*")[ \t]*')
+CONDITIONS = ("If-Match", "If-None-Match", "If-Modified-Since", "If-Unmodified-Since", "If-Range", "Range")
+"""The headers that are read here."""
+_ELEMENT = re.compile(r'[ \t]*((?:W/)?"[\x21\x23-\x7e\x80-\uffff]*"|\*|)[ \t]*(?:,|\Z)')
+"""One of a list of entity tags, which may also be empty (RFC 9110 §5.6.1.2)."""
 _RANGE = re.compile(r"bytes=[ \t]*([0-9]*)-([0-9]*)[ \t]*", re.IGNORECASE)
 SETTLING = 2.0
 """Seconds within which a version can be followed by another one with the same date: HTTP's dates have
 seconds, and no common file system's times are coarser than two."""
+_COLONS = 2
+"""In a date of any of HTTP's three forms."""
 _LONGEST = 20
 """Maximum number of digits in a position; far more than any object needs."""
 
@@ -57,7 +62,7 @@ def failed_condition(
     """The status that ends the request, 304 or 412, or None if its conditions hold.
 
     Args:
-        headers: Of the request.
+        headers: Of the request, by the names in `CONDITIONS`, each with the values of all its lines.
         tag: Of the representation it would get, or None if there is none.
         modified: When the object was written, or None.
         settled: Whether that date belongs only to this version; if not, it counts as later than any in a
@@ -86,7 +91,7 @@ def chosen_span(headers: Mapping[str, str], tag: str | None, size: int) -> Span 
     in it only has seconds, and cannot tell two codings apart.
 
     Args:
-        headers: Of the request.
+        headers: As for `failed_condition`.
         tag: Of the representation.
         size: In bytes.
     """
@@ -107,26 +112,23 @@ def chosen_span(headers: Mapping[str, str], tag: str | None, size: int) -> Span 
 
 
 def _names(listed: str, tag: str | None, *, weak: bool) -> bool:
-    """Whether a list of entity tags, or `*`, names this one."""
-    if listed.strip() == "*":
-        return True
+    """Whether a list of entity tags, in which `*` is any, names this one."""
     # A comma may be part of a tag, so the list is read from the left, not split.
     position, named = 0, False
     while position < len(listed):
-        match = _TAG.match(listed, position)
+        match = _ELEMENT.match(listed, position)
         if match is None:
             return False
         each = match[1]
-        named |= (each.removeprefix("W/") if weak else each) == tag
-        position = match.end() + 1
-        if not listed.startswith(",", match.end()) and match.end() < len(listed):
-            return False
+        named |= each == "*" or (each.removeprefix("W/") if weak else each) == tag
+        position = match.end()
     return named
 
 
 def _written_after(modified: datetime | None, text: str | None) -> bool | None:
     """Whether the object is newer than an HTTP date, in seconds; None if either is not known."""
-    if modified is None or text is None:
+    # Of two dates, neither counts (RFC 9110 §13.1.3), and the parser would take the first.
+    if modified is None or text is None or text.count(":") > _COLONS:
         return None
     try:
         limit = parsedate_to_datetime(text)

@@ -20,7 +20,14 @@ from urllib.parse import parse_qsl
 from aiohttp import web
 
 from credstore.driver.reader import ObjectReader
-from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition, is_settled
+from credstore.edge.conditions import (
+    CONDITIONS,
+    Span,
+    chosen_span,
+    entity_tag,
+    failed_condition,
+    is_settled,
+)
 from credstore.edge.headers import (
     GUARDS,
     METHODS,
@@ -163,7 +170,6 @@ class Responder:
         if item.client_side:  # There are no links to what is encrypted, except with `check=False`.
             return plain(500)
         stored, decodable = _codings(item)
-        # Several headers with the same name are one list.
         coding = choose_coding(_listed(request, "Accept-Encoding"), stored, decodable=decodable)
         if coding is None:
             return plain(406, Vary="Accept-Encoding")
@@ -180,14 +186,15 @@ class Responder:
         headers = object_headers(dated, grant.overrides, coding=coding, tag=tag, left=left, ranged=ranged)
         if self._pages is not None:
             headers["Vary"] = "Accept, Accept-Encoding"
-        status = failed_condition(request.headers, tag, item.last_modified, settled=settled)
+        asked = {name: value for name in CONDITIONS if (value := _listed(request, name)) is not None}
+        status = failed_condition(asked, tag, item.last_modified, settled=settled)
         if status == 304:  # noqa: PLR2004 - not modified
             return web.Response(status=304, headers=unchanged_headers(headers))
         if status is not None:
             return plain(status)
         if request.method == "HEAD":
             return _started(200, headers, size)
-        span = chosen_span(request.headers, tag, size) if ranged and size is not None else None
+        span = chosen_span(asked, tag, size) if ranged and size is not None else None
         if span is not None and size is not None and span.start == span.end:
             return plain(416, **{"Content-Range": content_range(span, size), "Accept-Ranges": "bytes"})
         return await self._send(request, _Representation(item, coding, size, span, headers))
@@ -252,6 +259,7 @@ def _target(raw: str) -> str:
 
 
 def _listed(request: web.BaseRequest, name: str) -> str | None:
+    """The value of a header; several lines with its name are one list (RFC 9110 §5.3)."""
     values = request.headers.getall(name, [])
     return ",".join(values) if values else None
 

@@ -123,7 +123,7 @@ class LocalKey(_Held):
         except OSError as error:
             raise StorageConfigurationError(
                 f"cannot read the key file {_shown(name)}: {error.strerror or 'it cannot be opened'}"
-            ) from None
+            ) from error
         if mode & _LOOSE:
             raise StorageConfigurationError(
                 f"the key file {name!r} may be read or changed by others (mode {stat.S_IMODE(mode):04o}); "
@@ -174,7 +174,7 @@ class LocalKey(_Held):
         except OSError as error:
             raise StorageConfigurationError(
                 f"cannot make the key file {name!r}: {error.strerror or 'it cannot be written'}"
-            ) from None
+            ) from error
         return made
 
     def generate_here(self, random: Callable[[int], bytes]) -> tuple[bytes, bytes]:

@@ -102,8 +102,9 @@ class VerificationPolicy:
         Raises:
             StorageConfigurationError: It cannot be read, a name in it is not known, or a file does not load.
         """
+        data = _read(path)
         try:
-            document = tomllib.loads(_read(path).decode())
+            document = tomllib.loads(data.decode())
         except ValueError as error:  # Also a number of more digits than Python reads.
             raise StorageConfigurationError(f"{path} is not TOML: {error}") from None
         except RecursionError:

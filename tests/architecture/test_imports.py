@@ -50,7 +50,7 @@ NEEDED = {
 }  # fmt: skip
 """Parts of credstore of which `credstore ls` of a local store loads something."""
 IN_PART = {
-    "cli": {"commands", "errors", "exits", "main", "options", "output", "places", "runner"},
+    "cli": {"commands", "errors", "exits", "main", "options", "output", "places", "runner", "streams"},
     "cli.commands": {"ls"},
     "drivers": {"local"},
     "proofs": {"format"},

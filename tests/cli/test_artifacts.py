@@ -58,9 +58,9 @@ def test_failures_are_one_line_with_a_code_that_says_what_kind(lab: CommandLine)
     assert lab("dataset", "load", "nothing", "out", code=3).err == (
         "credstore: the dataset 'nothing' has no version [VERSION_NOT_FOUND]\n"
     )
-    assert lab("dataset", "save", "images", "nowhere", code=3).err.count("\n") == 1
+    assert lab("dataset", "save", "images", "nowhere", code=2).err.count("\n") == 1
     assert lab("dataset", "save", "no name", "data", code=2).err.count("\n") == 1
-    assert lab("dataset", "load", "images", "data", "--json", code=1).error["code"] == "IO_ERROR"
+    assert lab("dataset", "load", "images", "data", "--json", code=5).error["type"] == "FileExistsError"
     write(Path("mine"), {"thesis": b"1"})
     assert lab("dataset", "sync", "images", "mine", code=5).err.startswith(
         "credstore: 'thesis' would be lost"

@@ -88,7 +88,7 @@ def test_a_key_is_made_for_its_owner_alone_and_never_shown(cli: CommandLine) -> 
 
 def test_a_key_that_is_there_stays(cli: CommandLine) -> None:
     before = Path("a.key").read_bytes()
-    assert "cannot make the key file 'a.key'" in cli("keys", "generate", "a.key", code=8).err
+    assert "cannot make the key file 'a.key'" in cli("keys", "generate", "a.key", code=5).err
     assert Path("a.key").read_bytes() == before
 
 
@@ -112,7 +112,9 @@ def test_a_key_that_cannot_be_used_is_named_and_nothing_is_done(
 ) -> None:
     Path("x").write_bytes(PLAIN)
     prepare(Path("a.key"))
-    assert said in cli(*command, *SEALED, code=8).err
+    # A file that a command is about is one of its arguments, and not a setting of the store.
+    code = 2 if command[0] == "keys" and not Path("a.key").exists() else 8
+    assert said in cli(*command, *SEALED, code=code).err
     assert not cli.root.exists()
 
 

@@ -1,5 +1,6 @@
 """Wrong input and failures: the exit code, one line or one document, never a traceback."""
 
+import errno
 import logging
 import os
 import re
@@ -52,8 +53,18 @@ def kinds() -> list[type[errors.StorageError]]:
 def test_every_error_has_its_exit_code() -> None:
     assert {kind.__name__: int(exit_of(kind("x"))) for kind in kinds()} == EXPECTED
     assert exit_of(FileExistsError()) == Exit.CONFLICT
+    assert exit_of(OSError(errno.ENOTEMPTY, "x")) == Exit.CONFLICT
     assert exit_of(OSError()) == exit_of(RuntimeError()) == Exit.FAILURE
     assert set(MEANINGS) == set(Exit)
+
+
+def test_the_disk_of_this_machine_has_the_codes_of_local_files() -> None:
+    """As a library's error says it, which names a folder of the machine it runs on."""
+    for number, code in ((errno.ENOTEMPTY, 5), (errno.EEXIST, 5), (errno.ENOENT, 2), (errno.ENOSPC, 1)):
+        failed = errors.StorageError("x", code=errors.ErrorCode.IO_ERROR)
+        failed.__cause__ = OSError(number, "x")
+        assert exit_of(failed) == code
+    assert exit_of(errors.StorageError("x", code=errors.ErrorCode.IO_ERROR)) == Exit.FAILURE
 
 
 @pytest.mark.parametrize(
@@ -104,7 +115,7 @@ def test_every_error_has_its_exit_code() -> None:
         (["--store", "nonsense", "ls"], 8, ""),
         (["serve", "--port", "70000"], 2, "70000"),
         (["serve", "--host", "192.0.2.1"], 8, "192.0.2.1"),
-        (["demo", "--keep", "."], 2, "not empty"),
+        (["demo", "--keep", "."], 5, "not empty"),
     ],
 )
 def test_wrong_input_is_one_line_and_its_code(

@@ -2,7 +2,9 @@
 
 import base64
 import fcntl
+import gc
 import hashlib
+import json
 import os
 import signal
 import struct
@@ -14,6 +16,7 @@ from urllib.parse import quote
 
 import pytest
 
+from credstore import __main__
 from tests.cli.conftest import CommandLine, Processes
 
 PIPE_AND_MORE = b"x" * (1024 * 1024)
@@ -54,6 +57,44 @@ def test_a_put_that_is_ended_leaves_nothing(
     assert process.wait(timeout=600) == code
     assert process.stderr.read() == b"credstore: " + word + b"\n"
     assert files(cli.root) == before
+
+
+@pytest.mark.parametrize("number", ENDINGS)
+def test_an_ending_is_a_document_as_other_errors_are(
+    cli: CommandLine, processes: Processes, number: signal.Signals
+) -> None:
+    code, word = ENDINGS[number]
+    process = processes.start("put", "-", "key", "--json")
+    assert process.stdin is not None
+    assert process.stderr is not None
+    process.stdin.write(PIPE_AND_MORE)
+    process.stdin.flush()
+    while waiting(process.stdin.fileno()):
+        os.sched_yield()
+    process.send_signal(number)
+    assert process.wait(timeout=600) == code
+    error = {"type": word.decode().capitalize(), "message": word.decode(), "exit_code": code}
+    assert json.loads(process.stderr.read()) == {"error": error}
+
+
+def test_an_interrupt_while_modules_are_loaded(
+    monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    def interrupt(*_: str) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(__main__, "require_extra", interrupt)
+    for arguments, told in (
+        (["ls"], "credstore: interrupted\n"),
+        (
+            ["ls", "--json"],
+            '{"error": {"type": "Interrupted", "message": "interrupted", "exit_code": 130}}\n',
+        ),
+    ):
+        monkeypatch.setattr(sys, "argv", ["credstore", *arguments])
+        assert __main__.main() == 130
+        assert capfd.readouterr() == ("", told)
+    gc.enable()
 
 
 def test_a_put_from_a_pipe_and_from_a_file(cli: CommandLine, processes: Processes, tmp_path: Path) -> None:

@@ -63,7 +63,7 @@ def test_a_name_stands_for_nothing_that_is_no_store(
 
 def test_a_name_is_not_taken_away_by_accident(cli: CommandLine, file: Path) -> None:
     cli("stores", "add", "photos", "memory://a")
-    assert "--force" in cli("stores", "add", "photos", "memory://b", code=2).err
+    assert "--force" in cli("stores", "add", "photos", "memory://b", code=5).err
     cli("stores", "add", "photos", "memory://b", "--force")
     assert "memory://b" in file.read_text()
 

@@ -1,5 +1,6 @@
 """Conditional and range requests, in tables and over the wire."""
 
+import asyncio
 import time
 from datetime import UTC, datetime
 
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from credstore.edge import conditions
 from credstore.edge.conditions import Span, chosen_span, entity_tag, failed_condition, is_settled
 from credstore.edge.headers import private_for
-from tests.edge.support import CONTENT, Edge, get
+from tests.edge.support import CONTENT, Edge, exchange, get, target_of
 
 TAG = '"abc"'
 MODIFIED = datetime(2026, 1, 2, 3, 4, 5, 678, UTC)
@@ -32,6 +33,20 @@ LATER = "Fri, 02 Jan 2026 03:04:06 GMT"
         ({"If-None-Match": f"{TAG}{TAG}"}, None),
         ({"If-None-Match": '"a,b", ' + TAG}, 304),
         ({"If-None-Match": ""}, None),
+        ({"If-None-Match": f'"x",,{TAG}'}, 304),
+        ({"If-None-Match": f' , W/"a,b", "{{}}", {TAG} ,'}, 304),
+        ({"If-None-Match": f'"x", W/{TAG}'}, 304),
+        ({"If-None-Match": '"x", *'}, 304),
+        ({"If-None-Match": '*,"x"'}, 304),
+        ({"If-None-Match": '"x" *'}, None),
+        ({"If-None-Match": "**"}, None),
+        ({"If-None-Match": f'"a,{TAG[1:-1]}", "b"'}, None),
+        ({"If-Match": f'"x",,{TAG}'}, None),
+        ({"If-Match": f'"x", W/{TAG}'}, 412),
+        ({"If-Match": '"x", *'}, None),
+        ({"If-Match": ","}, 412),
+        ({"If-Modified-Since": f"{LATER},{LATER}"}, None),
+        ({"If-Unmodified-Since": f"{BEFORE},{BEFORE}"}, None),
         ({"If-Modified-Since": SAME}, 304),
         ({"If-Modified-Since": LATER}, 304),
         ({"If-Modified-Since": BEFORE}, None),
@@ -107,6 +122,7 @@ REFUSED = Span(0, 0)
         ("bytes=-", None),
         ("bytes=0-1,3-4", None),
         ("bytes=0-1, 3-4", None),
+        ("bytes=0-1,bytes=3-4", None),
         ("lines=0-1", None),
         ("bytes=a-b", None),
         ("bytes=0x1-2", None),
@@ -243,6 +259,51 @@ def test_conditions_over_the_wire(edge: Edge, monkeypatch: pytest.MonkeyPatch) -
         assert (await get(head, "HEAD", If_None_Match=first["etag"])).status == 304
         # A condition is no way around the check of the link.
         assert (await get(str(link) + "x", If_None_Match="*")).status == 403
+
+    edge.play(scene)
+
+
+def test_lines_of_one_header_are_one_list(edge: Edge, monkeypatch: pytest.MonkeyPatch) -> None:
+    """RFC 9110 §5.3; and two lines of what is no list are as invalid as two values in one."""
+    monkeypatch.setattr(conditions, "SETTLING", -3600)  # As if the object had been there for long.
+
+    async def scene(store, base) -> None:
+        await store.store("k", CONTENT, compress="gzip")
+        link = await store.get_signed_url("k")
+        first = (await get(link)).headers
+        tag, date = first["etag"], first["last-modified"]
+
+        async def told(*lines: str, method: str = "GET") -> int:
+            target = target_of(str(await store.get_signed_url("k", method=method)))
+            head = "".join(f"{line}\r\n" for line in lines)
+            sent = f"{method} {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{head}\r\n"
+            return int((await asyncio.to_thread(exchange, base, sent.encode()))[9:12])
+
+        for method in ("GET", "HEAD"):
+            for lines, status in (
+                (('If-None-Match: "x"', f"If-None-Match: {tag}"), 304),
+                (('If-None-Match: W/"x,y"', f"if-none-match: W/{tag}"), 304),
+                (('If-None-Match: "x"', "If-None-Match:", f'If-None-Match: "z", {tag}'), 304),
+                (('If-None-Match: "x"', "If-None-Match: *"), 304),
+                (('If-None-Match: "x"', 'If-None-Match: "y"'), 200),
+                (('If-Match: "x"', f"If-Match: {tag}"), 200),
+                (('If-Match: "x"', f"If-Match: W/{tag}"), 412),
+                (('If-Match: "x"', "If-Match: *"), 200),
+                (('If-Match: "x"', 'If-Match: "y"'), 412),
+                ((f"If-Modified-Since: {date}", f"If-Modified-Since: {date}"), 200),
+                (
+                    (
+                        "If-Unmodified-Since: Thu, 01 Jan 1970 00:00:01 GMT",
+                        f"If-Unmodified-Since: {date}",
+                    ),
+                    200,
+                ),
+                (("Accept-Encoding: br", "Accept-Encoding: identity;q=0"), 406),
+            ):
+                assert await told(*lines, method=method) == status, (method, lines)
+        assert await told("Range: bytes=0-0", f"If-Range: {tag}") == 206
+        assert await told("Range: bytes=0-0", "Range: bytes=1-1") == 200
+        assert await told("Range: bytes=0-0", f"If-Range: {tag}", f"If-Range: {tag}") == 200
 
     edge.play(scene)
 

@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Generator
+
 import click
 
 from credstore.cli.options import Command, Invocation
 from credstore.cli.output import print_json, print_table, printable, say
+from credstore.errors import StorageConfigurationError
 
 
 class Keys(click.Group):
@@ -34,6 +38,17 @@ def keys_command() -> None:
     """
 
 
+@contextlib.contextmanager
+def _local_files() -> Generator[None, None, None]:
+    """Make what is wrong with a file here not an error of the settings of a store, which may name one too."""
+    try:
+        yield
+    except StorageConfigurationError as error:
+        if isinstance(error.__cause__, OSError):
+            raise OSError(error.__cause__.errno, error.message) from None
+        raise
+
+
 @keys_command.command("generate", cls=Command)
 @click.argument("file")
 @click.pass_obj
@@ -44,7 +59,8 @@ def generate_command(invocation: Invocation, file: str) -> None:
     """
     from credstore.keyring.local import LocalKey
 
-    key = LocalKey.generate_file(file)
+    with _local_files():
+        key = LocalKey.generate_file(file)
     if invocation.json:
         print_json({"file": file, "key_id": key.key_id})
     elif not invocation.quiet:
@@ -61,7 +77,8 @@ def show_command(invocation: Invocation, files: tuple[str, ...]) -> None:
     """
     from credstore.keyring.local import LocalKey
 
-    found = [(file, LocalKey.from_file(file).key_id) for file in files]
+    with _local_files():
+        found = [(file, LocalKey.from_file(file).key_id) for file in files]
     if invocation.json:
         print_json([{"file": file, "key_id": key_id} for file, key_id in found])
     else:

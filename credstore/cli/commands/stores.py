@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -63,7 +64,7 @@ def add_command(invocation: Invocation, name: str, url: str, *, force: bool) -> 
     path = stores_file(os.environ)
     document = _document(path)
     if name in document and not force:
-        raise click.UsageError(f"there is a store {name!r} already; --force replaces it")
+        raise FileExistsError(errno.EEXIST, f"there is a store {name!r} already; --force replaces it")
     import tomlkit
 
     table = tomlkit.table()

@@ -11,13 +11,12 @@ from urllib.error import URLError
 from urllib.request import Request, urlopen
 
 import click
-from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
 from credstore.cli.exits import Terminated
 from credstore.cli.options import Invocation, command
-from credstore.cli.output import fitting, print_json, print_table, table_of
+from credstore.cli.output import fitting, print_json, print_table, standard_console, table_of
 from credstore.errors import StorageConfigurationError, StorageConnectionError
 
 _SAMPLE = re.compile(r"(credstore_[a-z_]+)\{(.*)\} (\S+)")
@@ -78,7 +77,7 @@ def top_command(invocation: Invocation, url: str, interval: float, once: bool) -
     if once:
         print_table(*table(rows, {}, None), elastic=_ELASTIC, right=_NUMBERS)
         return
-    console = Console()
+    console = standard_console()
     with contextlib.suppress(KeyboardInterrupt, Terminated), Live(console=console, screen=True) as live:
         before, since = rows, time.monotonic()
         while True:

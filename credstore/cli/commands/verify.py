@@ -89,13 +89,14 @@ async def _verdict(
 ) -> AssetVerdict:
     from contextlib import AsyncExitStack
 
-    from credstore.cli.proof_files import read_trust
+    from credstore.cli.proof_files import check_readable, read_trust
     from credstore.proofs import ProofStore
     from credstore.verification import VerificationPolicy, verify
     from credstore.verification.fetching import Fetcher
 
     policy: VerificationPolicy | None = None
     if policy_file is not None:
+        check_readable(policy_file)
         policy = VerificationPolicy.from_toml(Path(policy_file))
     async with AsyncExitStack() as stack:
         store = None

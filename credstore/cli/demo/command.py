@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gzip
 import hashlib
 import tempfile
@@ -45,7 +46,7 @@ def demo_command(invocation: Invocation, /, keep: str | None, *, multi: bool) ->
     no network, and cleans up after itself. Exit code 1 means that a check failed.
     """
     if keep is not None and Path(keep).is_dir() and any(Path(keep).iterdir()):
-        raise click.UsageError(f"{keep} is not empty; give a new or empty directory")
+        raise FileExistsError(errno.ENOTEMPTY, "is not empty; give a new or empty directory", keep)
     start = time.monotonic()
     if multi:
         from credstore.cli.demo.multi import MultiDemo

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from credstore.cli.commands.artifacts.shared import (
-    INTO,
+    NEW,
     SETTINGS,
+    SOURCE,
     VERSION,
     list_command,
     managed,
@@ -33,7 +34,7 @@ def backup_command() -> None:
 
 
 @writing("save")
-@click.argument("folder", type=click.Path())
+@click.argument("folder", type=SOURCE)
 @click.option("--name", help="Of the backup; by default the folder's own name.")
 @click.option("--keep", metavar="RULE", help='What stays afterwards, such as "7d,4w,12m"; all by default.')
 def save(invocation: Invocation, folder: str, name: str | None, keep: str | None, **options: Any) -> None:
@@ -47,7 +48,7 @@ def save(invocation: Invocation, folder: str, name: str | None, keep: str | None
 
 @reading("restore")
 @click.argument("name")
-@INTO
+@NEW
 @VERSION
 @click.option(
     "--at", metavar="TIME", callback=as_instant, help="As it was then, such as 2030-01-31T12:00:00Z."
@@ -86,7 +87,7 @@ for each in (save, restore, list_command("backup"), verify_command("backup"), pr
 
 
 @writing("archive-logs")
-@click.argument("folder", type=click.Path())
+@click.argument("folder", type=SOURCE)
 @click.option("--older-than", required=True, metavar="AGE", help="Since a file was changed: 7d, 12h or 2w.")
 @click.option("--name", help="Of the archive; by default the folder's own name.")
 def archive_logs_command(

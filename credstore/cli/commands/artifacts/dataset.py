@@ -8,7 +8,9 @@ import click
 
 from credstore.cli.commands.artifacts.shared import (
     INTO,
+    NEW,
     SETTINGS,
+    SOURCE,
     VERSION,
     as_version,
     list_command,
@@ -34,7 +36,7 @@ def dataset_command() -> None:
 
 @writing("save")
 @click.argument("name")
-@click.argument("folder", type=click.Path())
+@click.argument("folder", type=SOURCE)
 def save(invocation: Invocation, name: str, folder: str, **options: Any) -> None:
     """Save FOLDER as the next version of the dataset NAME."""
 
@@ -46,7 +48,7 @@ def save(invocation: Invocation, name: str, folder: str, **options: Any) -> None
 
 @reading("load")
 @click.argument("name")
-@INTO
+@NEW
 @VERSION
 def load(invocation: Invocation, name: str, into: str, version: int | str | None, **options: Any) -> None:
     """Bring a version of the dataset NAME back as the new folder FOLDER."""

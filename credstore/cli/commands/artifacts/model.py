@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from credstore.cli.commands.artifacts.shared import (
-    INTO,
+    NEW,
     SETTINGS,
+    SOURCE,
     VERSION,
     managed,
     prune_command,
     reading,
+    refused_if_there,
     show_names,
     show_saved,
     verify_command,
@@ -47,7 +49,7 @@ def model_command() -> None:
 
 @writing("register")
 @click.argument("name")
-@click.argument("path", type=click.Path())
+@click.argument("path", type=SOURCE)
 @METRIC
 @click.option("--stage", help='The stage it comes into, such as "staging".')
 @click.option("--dataset", metavar="NAME[@VERSION]", help="What it was trained with.")
@@ -80,7 +82,7 @@ def register(
 
 @reading("get")
 @click.argument("name")
-@click.argument("into", metavar="FOLDER", type=click.Path(), required=False)
+@click.argument("into", metavar="FOLDER", type=click.Path(), required=False, callback=refused_if_there)
 @VERSION
 @click.option("--stage", help="The version that came last into this stage.")
 def get(
@@ -156,9 +158,9 @@ def stage(
 
 
 @click.command("verify-folder", cls=Command)
-@click.argument("path", metavar="PATH", type=click.Path())
+@click.argument("path", metavar="PATH", type=SOURCE)
 @click.option("--public-key", required=True, metavar="FILE", help="Of whoever is to have signed it, in PEM.")
-@click.option("--signature", metavar="FILE", help="model.sig in the folder unless given.")
+@click.option("--signature", metavar="FILE", type=SOURCE, help="model.sig in the folder unless given.")
 @click.pass_obj
 def verify_folder(invocation: Invocation, path: str, public_key: str, signature: str | None) -> None:
     """Verify a model on this machine against a signature of OpenSSF Model Signing; no store is needed."""
@@ -193,7 +195,7 @@ def checkpoint_command() -> None:
 @writing("save")
 @click.argument("run")
 @click.argument("step", type=click.IntRange(0))
-@click.argument("path", type=click.Path())
+@click.argument("path", type=SOURCE)
 @METRIC
 @click.option("--keep-last", type=click.IntRange(1), metavar="N", help="How many of the last steps stay.")
 @click.option("--keep-best", type=click.IntRange(1), metavar="N", help="How many of the best steps stay.")
@@ -237,7 +239,7 @@ def save(
 
 @reading("load")
 @click.argument("run")
-@INTO
+@NEW
 @click.option("--step", type=click.IntRange(0), help="The last one unless given.")
 def load(invocation: Invocation, run: str, into: str, step: int | None, **options: Any) -> None:
     """Bring the last checkpoint of RUN, or that of a step, back as the new folder FOLDER."""

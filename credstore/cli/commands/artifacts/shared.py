@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from collections.abc import Awaitable, Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
@@ -42,7 +45,25 @@ def _given(_context: click.Context, _parameter: click.Parameter, text: str | Non
 VERSION = click.option(
     "--version", "version", metavar="N|TAG", callback=_given, help="The latest unless given."
 )
+SOURCE = click.Path(exists=True)
+"""A folder or file that is saved."""
 INTO = click.argument("into", metavar="FOLDER", type=click.Path())
+
+
+def refused_if_there(_context: click.Context, _parameter: click.Parameter, text: str | None) -> str | None:
+    """A new or empty folder, before anything is fetched.
+
+    Raises:
+        FileExistsError: Something else is there.
+    """
+    if text is not None and os.path.lexists(text):
+        path = Path(text)
+        if path.is_symlink() or not path.is_dir() or any(path.iterdir()):
+            raise FileExistsError(errno.EEXIST, "already exists; give a new or empty folder", text)
+    return text
+
+
+NEW = click.argument("into", metavar="FOLDER", type=click.Path(), callback=refused_if_there)
 
 
 def reading(name: str) -> Callable[[Callable[..., Any]], Command]:
