@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast, overload
 
-from credstore.arguments import given, typed_class
+from credstore.arguments import given, typed, typed_class
 from credstore.concurrency import map_in_order
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
 from credstore.model import SignedUrl
@@ -67,6 +67,7 @@ MOST_NAMES = 10_000
 """Maximum number of an asset's index names that `find_by_hash` reads: whoever can write may plant many."""
 MOST_PROOFS = 1000
 """Maximum number of proofs that it returns; `scan_by_hash` has neither limit."""
+MOST_AT_ONCE = 1000
 GRACE = timedelta(days=1)
 
 
@@ -230,6 +231,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             proof = await self._logger.issued(proof, repeated=repeated)
         return proof
 
+    @typed
     async def issue_many(
         self, requests: Iterable[IssueRequest] | AsyncIterable[IssueRequest], *, at_once: int = 64
     ) -> AsyncGenerator[ProofOutcome, None]:
@@ -248,7 +250,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             Exception: What a signer or a user's own stream raised.
         """
         with self._call("issue_many", None, mutation=True, awaited=False) as call:
-            if not 1 <= at_once <= MOST_NAMES:
+            if not 1 <= at_once <= MOST_AT_ONCE:
                 raise StorageInvalidRequestError("at_once is 1 to 1,000")
             issuer = self._issuer()
 
@@ -400,7 +402,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
     async def scan_by_hash(
         self, digest: bytes | str, *, policy: Policy | None = None
     ) -> AsyncGenerator[Proof, None]:
-        """As `find_by_hash`, one proof at a time in the order of their ids, however many there are.
+        """As `find_by_hash`, one proof at a time in the order of the listing, however many there are.
 
         Raises:
             StorageInvalidRequestError: Not a digest, or not a policy; or the store was closed meanwhile.
@@ -506,16 +508,19 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             await self._ready()
             return await self._eraser.delete(checked_id(proof_id), reason, call)
 
+    @typed
     async def sweep_expired(
         self, *, grace: timedelta | float = GRACE, limit: int | None = None
     ) -> SweepReport:
         """Remove proofs that have expired, and what unfinished issues and deletions left behind.
 
-        Any number of sweepers may run, and any of them may stop; only markers of due days are listed.
+        Any number of sweepers may run, and any of them may stop. Only markers of due days are listed, and
+        all markers where the store lists in an order of its own (`capabilities.ordered`).
 
         Args:
             grace: How long after its expiry a proof is kept, a timedelta or seconds.
-            limit: Maximum number of markers to look at; None for all that are due.
+            limit: Maximum number of proofs, leftovers and stray markers to remove; None for all that are due.
+                What has to stay is looked at and not counted, so it keeps no sweep from what is behind it.
 
         Raises:
             StorageError: The markers cannot be listed; errors of single proofs are in the report.
@@ -637,7 +642,8 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         Raises:
             StorageError: The store failed; there are no totals then.
 
-        Cost: 1 request per 1,000 objects.
+        Cost: 1 request per 1,000 objects, and 1 for each id whose leftovers are being removed. Up to 256
+            more where the store lists in an order of its own.
         """
         with self._call("stats", None):
             return await ProofTotals(self._objects).stats()
