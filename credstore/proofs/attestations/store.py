@@ -147,8 +147,7 @@ class AttestationStore:
             names = self._names(found.bundle)
             await map_all(names, self._put_name, at_once=AT_ONCE)
             await self._put(digest, data)
-            # A removal since then may have taken them: of another one, which was gone before this one came. One
-            # that takes them from now on removes this one, too.
+            # A removal may have taken them before this one came; one that takes them later removes it, too.
             await map_all(names, self._renew_name, at_once=AT_ONCE)
             return found
 

@@ -596,6 +596,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             call.attributes.update(size=len(manifest))
             return manifest
 
+    @typed
     async def export(self, proof_id: str, *, timestamps: Sequence[bytes] = ()) -> bytes:
         """An offline bundle: one file that verifies with `verify_bundle`, without store or network.
 
@@ -665,6 +666,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             call.attributes.update(proofs=report.records, failed=len(report.problems))
             return report
 
+    @typed
     async def list(self, most: int | None = None) -> list[ProofOutcome]:
         """All proofs, or the first `most`, as `scan` yields them.
 
@@ -709,20 +711,22 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             ProofAssetMismatchError: The record is about other bytes.
             StorageError: As `issue`.
         """
+        if not isinstance(cast("object", legacy), LegacyProof):
+            raise StorageInvalidRequestError(f"`legacy` of adopt is a LegacyProof, not {given(legacy)}")
         with self._call("adopt", legacy.proof_id, mutation=True) as call:
             if isinstance(asset, AssetDigest):
                 raise StorageInvalidRequestError("adopt takes the bytes of the asset, not a digest of them")
             measured = await measure_outside(asset, call, options.get("progress"))
             if measured.sha256 != legacy.sha256:
                 raise ProofAssetMismatchError("the record is about bytes other than the asset")
-            given: IssueOptions = {
+            said: IssueOptions = {
                 "claims": legacy.manifest,
                 "uri": legacy.uri,
                 "soft_bindings": legacy.soft_bindings,
                 **options,
                 "proof_id": legacy.proof_id,
             }
-            return await self._issue(self._issuer(), IssueRequest(asset=measured, **given), call)
+            return await self._issue(self._issuer(), IssueRequest(asset=measured, **said), call)
 
     async def store_proof(
         self, manifest: Mapping[str, Any], /, asset: Asset, **options: Unpack[IssueOptions]
