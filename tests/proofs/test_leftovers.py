@@ -138,7 +138,7 @@ def test_what_takes_the_place_of_a_record_is_not_counted_as_one(encrypted):
         assert stats.total_size == sum(len(shelf.body(key)) for key in shelf.held())
         assert len(shelf.held("r/")) == 2
         assert set(seen) == {1}
-        # A damaged one is still one, which `fsck` tells of; so is one that has been cut off.
+        # A damaged one is still one, which `fsck` reports; so is one that has been cut off.
         for data in (b"{}", b"", kept.data[:100]):
             shelf.objects.put(replace(kept, data=data, info=replace(kept.info, digest=None, size=len(data))))
             assert (await store.stats()).proofs == 1

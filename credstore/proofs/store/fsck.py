@@ -281,8 +281,8 @@ class ProofTotals:
     async def _records(self) -> tuple[int, int]:
         """Number of records, and bytes of all that is in their places.
 
-        What takes a place while leftovers are removed is no record. It is smaller than any, so only small
-        objects are read.
+        What takes a place while leftovers are removed does not count. It is smaller than any record, so only
+        small objects are read.
         """
         objects, count, size = self.objects, 0, 0
 
@@ -299,7 +299,7 @@ class ProofTotals:
             try:
                 return proof_id is not None and await objects.record(proof_id) is None
             except (ProofError, StorageDecryptionError, StorageIntegrityError):
-                return False  # A damaged one, which `fsck` tells of.
+                return False  # A damaged one, which `fsck` reports.
 
         async with aclosing(map_in_order(small(), is_none, at_once=AT_ONCE)) as looked:
             async for none in looked:
