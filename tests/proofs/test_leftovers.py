@@ -2,15 +2,18 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
 
 from credstore.proofs.format.errors import ProofConflictError
-from credstore.proofs.store.layout import CLAIMED, CLEANED
+from credstore.proofs.format.trust import TrustStore
+from credstore.proofs.store.layout import CLAIMED, CLEANED, SMALLEST_RECORD
 from credstore.proofs.store.orphans import SETTLED, Leftovers
 from credstore.proofs.store.repository import LEASE
-from tests.proofs.shelves import DAY, HOUR, LAYOUT, Killed, Shelf, dying, invariant
+from tests.proofs.shelves import DAY, HOUR, LAYOUT, TRUST, Killed, Shelf, dying, invariant
+from tests.proofs.test_store_edges import sealed
 
 ASSET = b"hello"
 SECOND = timedelta(seconds=1)
@@ -108,5 +111,50 @@ def test_a_record_in_its_place_is_nobodys_leftover():
         shelf.clock.pass_(9 * DAY)
         assert await Leftovers(cleaner._objects).remove(proof.proof_id, digest) == "kept"
         assert {key: shelf.body(key) for key in before} == before
+
+    asyncio.run(run())
+
+
+@pytest.mark.parametrize("encrypted", [False, True])
+def test_what_takes_the_place_of_a_record_is_not_counted_as_one(encrypted):
+    async def run():
+        shelf = Shelf()
+        store = sealed(shelf) if encrypted else shelf.open()
+        await issue(store)
+        lasting = await store.issue(b"another", manifest=b"m")
+        kept = shelf.objects.by_key[LAYOUT.record(lasting.proof_id)]
+        shelf.clock.pass_(5 * DAY)
+        seen = []
+
+        async def hook(operation, key):
+            if operation == "delete_many":
+                seen.append((await totals()).proofs)
+
+        totals = (sealed(shelf) if encrypted else shelf.open()).stats
+        store.driver.hook = hook
+        assert (await store.sweep_expired()).swept == 1
+        stats = await store.stats()
+        assert (stats.proofs, (await store.fsck()).records, len(await store.list())) == (1, 1, 1)
+        assert stats.total_size == sum(len(shelf.body(key)) for key in shelf.held())
+        assert len(shelf.held("r/")) == 2
+        assert set(seen) == {1}
+        # A damaged one is still one, which `fsck` reports; so is one that has been cut off.
+        for data in (b"{}", b"", kept.data[:100]):
+            shelf.objects.put(replace(kept, data=data, info=replace(kept.info, digest=None, size=len(data))))
+            assert (await store.stats()).proofs == 1
+
+    asyncio.run(run())
+
+
+def test_no_record_is_as_small_as_what_is_looked_at():
+    async def run():
+        shelf = Shelf()
+        store = shelf.open(trust=TrustStore(1, (replace(TRUST.keys[0], issuers=frozenset({"a:b"})),)))
+        await store.issue(b"")
+        (key,) = shelf.held("r/")
+        assert max(len(CLAIMED), len(CLEANED)) < SMALLEST_RECORD <= len(shelf.body(key))
+        store.driver.counts.clear()
+        assert (await store.stats()).proofs == 1
+        assert store.driver.counts["get"] == 0
 
     asyncio.run(run())

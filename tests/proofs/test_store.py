@@ -454,8 +454,10 @@ def test_issue_many_gives_every_outcome_in_order():
             if number != 7:
                 assert outcome.proof.record.asset == AssetDigest.of(b"%d" % number)
         assert 4 <= most <= 8
-        with pytest.raises(StorageInvalidRequestError):
-            await anext(store.issue_many([], at_once=0))
+        for wrong in (0, 1001, 5000):
+            with pytest.raises(StorageInvalidRequestError, match="at_once is 1 to 1,000"):
+                await anext(store.issue_many([], at_once=wrong))
+        assert [each async for each in store.issue_many([], at_once=1000)] == []
 
     run(test)
 

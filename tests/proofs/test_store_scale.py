@@ -2,12 +2,15 @@
 
 import asyncio
 import hashlib
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 
 import pytest
 
 from credstore.errors import StorageInvalidRequestError
+from credstore.model import Retention
 from credstore.proofs.format.record import AssetDigest
-from credstore.proofs.store.layout import INDEX_BODY
+from credstore.proofs.store.layout import INDEX_BODY, Marker
 from credstore.proofs.store.model import IssueRequest
 from credstore.proofs.store.repository import LEFTOVER_AGE
 from tests.proofs.growing import Growing, growth
@@ -102,6 +105,48 @@ def test_a_sweep_may_be_limited():
         for wrong in ({"limit": 0}, {"grace": -1}):
             with pytest.raises(StorageInvalidRequestError):
                 await store.sweep_expired(**wrong)
+
+    asyncio.run(run())
+
+
+def keep(shelf, key, how):
+    """Let a record be one that no sweep removes: under retention, or damaged."""
+    found = shelf.objects.by_key[key]
+    if how == "later":
+        until = datetime.now(UTC) + timedelta(days=1000)
+        shelf.objects.put(replace(found, retention=Retention(mode="compliance", retain_until=until)))
+    else:
+        shelf.objects.put(replace(found, data=b"{}", info=replace(found.info, digest=None, size=2)))
+
+
+@pytest.mark.parametrize("how", ["later", "failed", "kept"])
+@pytest.mark.parametrize("limit", [1, 3, 4])
+def test_what_stays_keeps_no_limited_sweep_from_what_is_behind_it(limit, how):
+    async def run():
+        shelf = Shelf()
+        store = shelf.open()
+        for number in range(3):
+            lasts = 10_000 * HOUR if how == "kept" else HOUR
+            proof = await store.issue(b"%d" % number, expires_in=lasts)
+            if how == "kept":  # A marker of today that no record has, and that may be of an issue under way.
+                marker = Marker(proof.record.asset.sha256, manifest=False)
+                await store._objects.put_marker(shelf.clock(), proof.proof_id, marker)
+            else:
+                keep(shelf, LAYOUT.record(proof.proof_id), how)
+        shelf.clock.pass_(DAY)
+        behind = [(await store.issue(b"behind %d" % number, expires_in=HOUR)).proof_id for number in range(2)]
+        shelf.clock.pass_(2 * DAY)
+        for key in shelf.held("x/"):
+            shelf.date(key)
+        swept = [await store.sweep_expired(limit=limit) for _ in range(3)]
+        assert [each.swept for each in swept] == ([1, 1, 0] if limit == 1 else [2, 0, 0])
+        last = swept[-1]
+        assert (last.later, len(last.failed), last.kept) == {
+            "later": (3, 0, 0),
+            "failed": (0, 3, 0),
+            "kept": (0, 0, 3),
+        }[how]
+        assert not [key for key in shelf.held() if any(proof_id in key for proof_id in behind)]
 
     asyncio.run(run())
 

@@ -48,6 +48,7 @@ from credstore.threads import in_daemon
 MOST_NAMES = 10_000
 MOST_FOUND = 1000
 AT_ONCE = 16
+_TRIES = 8
 _JSON = "application/json"
 
 
@@ -135,7 +136,7 @@ class AttestationStore:
             ProofConflictError: The same statement is there in other bytes, such as with another certificate.
             StorageError: The store failed; repeating it is harmless.
 
-        Cost: 1 request, and 1 for each subject.
+        Cost: 1 request, and 2 for each subject.
         """
         with self._call("add", mutation=True) as call:
             if not isinstance(data, bytes):  # pyright: ignore[reportUnnecessaryIsInstance] - callers without types
@@ -145,7 +146,14 @@ class AttestationStore:
             call.key = digest.hex()
             names = self._names(found.bundle)
             await map_all(names, self._put_name, at_once=AT_ONCE)
-            place = self._place(digest)
+            await self._put(digest, data)
+            # A removal may have taken them before this one came; one that takes them later removes it, too.
+            await map_all(names, self._renew_name, at_once=AT_ONCE)
+            return found
+
+    async def _put(self, digest: bytes, data: bytes) -> None:
+        place = self._place(digest)
+        for _ in range(_TRIES):
             try:
                 await self._objects.provider.store(
                     place,
@@ -156,11 +164,17 @@ class AttestationStore:
                     if_absent=self._objects.conditional,
                 )
             except StorageAlreadyExistsError:
-                if await self._objects.fetch(place, LARGEST_ATTESTATION) != data:
+                stored = await self._objects.fetch(place, LARGEST_ATTESTATION)
+                if stored is None:
+                    continue  # Removed meanwhile.
+                if stored != data:
                     raise ProofConflictError(
                         f"the statement {digest.hex()} is stored already, in other bytes"
                     ) from None
-            return found
+            return
+        raise ProofConflictError(
+            f"the statement {digest.hex()} is added and removed by others again and again", retryable=True
+        )
 
     async def get(self, digest: bytes | str) -> Attestation:
         """The attestation with a digest, verified.
@@ -294,6 +308,10 @@ class AttestationStore:
 
     async def _put_name(self, key: str) -> None:
         await self._objects.provider.store(key, INDEX_BODY, content_type=_JSON, compress=False)
+
+    async def _renew_name(self, key: str) -> None:
+        if not await self._objects.has(key):
+            await self._put_name(key)
 
     def _place(self, digest: bytes) -> str:
         name = digest.hex()

@@ -9,13 +9,18 @@ from datetime import UTC, datetime
 from typing import cast
 
 from credstore.concurrency import map_in_order
-from credstore.errors import StorageError
+from credstore.errors import (
+    StorageDecryptionError,
+    StorageError,
+    StorageIntegrityError,
+    StorageUnavailableError,
+)
 from credstore.model import StorageItem
 from credstore.proofs.format.errors import ProofErasedError, ProofError, ProofNotFoundError
 from credstore.proofs.format.status import verify_notice
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.evidence import AT_ONCE, ProofEvidence
-from credstore.proofs.store.layout import ERASED, REVOKED, Layout, Marker
+from credstore.proofs.store.layout import ERASED, REVOKED, SMALLEST_RECORD, Layout, Marker
 from credstore.proofs.store.model import FsckReport, ProofStats
 from credstore.proofs.store.orphans import Leftovers
 from credstore.proofs.store.reading import ProofReader
@@ -247,26 +252,65 @@ class ProofTotals:
         """See `ProofStore.stats`."""
         self.objects.check_erasable("count of objects")
         layout, stats = self.objects.layout, self.objects.provider.get_stats
-        records = await stats(layout.records)
+        records, record_bytes = await self._records()
         manifests = await stats(layout.manifests)
         indexes = await stats(layout.assets)
         expiring = await stats(layout.markers)
         evidence = await stats(layout.all_evidence)
         revoked = erased = size = 0
         tombstone = ""  # The last one: it sorts before the revocation that goes with it.
-        async for item in self.objects.scan(layout.statuses):
+        async for item in self.objects.ascending(layout.statuses):
+            _check_whole(item)
             place, _, name = item.key.rpartition("/")
             revoked += name == REVOKED and place != tombstone
             if name == ERASED:
                 erased, tombstone = erased + 1, place
             size += item.size
         return ProofStats(
-            proofs=records.total_objects,
+            proofs=records,
             manifests=manifests.total_objects,
             revoked=revoked,
             erased=erased,
             expiring=expiring.total_objects,
-            total_size=size
-            + sum(each.total_size for each in (records, manifests, indexes, expiring, evidence)),
+            total_size=record_bytes
+            + size
+            + sum(each.total_size for each in (manifests, indexes, expiring, evidence)),
             last_updated=self.objects.clock(),
+        )
+
+    async def _records(self) -> tuple[int, int]:
+        """Number of records, and bytes of all that is in their places.
+
+        What takes a place while leftovers are removed does not count. It is smaller than any record, so only
+        small objects are read.
+        """
+        objects, count, size = self.objects, 0, 0
+
+        async def small() -> AsyncGenerator[StorageItem, None]:
+            nonlocal count, size
+            async for item in objects.scan(objects.layout.records):
+                _check_whole(item)
+                count, size = count + 1, size + item.size
+                if item.size < SMALLEST_RECORD:
+                    yield item
+
+        async def is_none(item: StorageItem) -> bool:
+            proof_id = objects.layout.parse_record(item.key)
+            try:
+                return proof_id is not None and await objects.record(proof_id) is None
+            except (ProofError, StorageDecryptionError, StorageIntegrityError):
+                return False  # A damaged one, which `fsck` reports.
+
+        async with aclosing(map_in_order(small(), is_none, at_once=AT_ONCE)) as looked:
+            async for none in looked:
+                count -= none
+        return count, size
+
+
+def _check_whole(item: StorageItem) -> None:
+    if item.degraded:
+        raise StorageUnavailableError(
+            "a member of the store cannot be listed now, so the totals would lack its objects",
+            applied="no",
+            retryable=True,
         )

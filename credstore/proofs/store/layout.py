@@ -24,6 +24,8 @@ PREFIX = "proofs/v1/"
 INDEX_BODY = b'{"v":1}'
 CLAIMED, CLEANED = b'{"abandoned":"claimed"}', b'{"abandoned":"cleaned"}'
 """What is in a record's place while leftovers of an abandoned issue are removed, and for a while after."""
+SMALLEST_RECORD = 700
+"""No signed record has fewer bytes; what takes its place for a while has, also where it is encrypted."""
 LARGEST_MARKER = 4096
 LARGEST_MANIFEST = 16 * 1024 * 1024
 REVOKED, ERASED, NEXT = "revoked.json", "erased.json", "next-"

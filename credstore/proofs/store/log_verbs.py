@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from credstore.arguments import typed
 from credstore.proofs.format.signing import Signer
 from credstore.proofs.format.trust import TrustStore
 from credstore.proofs.store.logging import StoreLogger, reconciled
@@ -37,6 +38,7 @@ class LogVerbs:
             call.attributes.update(logged=report.logged, failed=len(report.failed))
             return report
 
+    @typed
     async def publish_trust(self, trust: TrustStore, *, signer: Signer) -> None:
         """Publish a trust store next to the proofs, and log it; clients that pin its root key find it.
 

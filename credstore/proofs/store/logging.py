@@ -232,7 +232,7 @@ class StoreLogger:
         shown = layout.shown_trust if prefix == layout.trust_stores else layout.bundles
         async with (
             aclosing(self._statements(prefix)) as needed,
-            aclosing(_names(self.objects.scan(shown), shown)) as there,
+            aclosing(_names(self.objects.ascending(shown), shown)) as there,
         ):
             at: str | None = await anext(there, None)
             async for name in needed:  # Both ascend.
@@ -243,7 +243,7 @@ class StoreLogger:
 
     async def _statements(self, prefix: str) -> AsyncGenerator[str, None]:
         layout = self.objects.layout
-        async with aclosing(_names(self.objects.scan(prefix), prefix)) as names:
+        async with aclosing(_names(self.objects.ascending(prefix), prefix)) as names:
             async for name in names:
                 key = prefix + name
                 if (

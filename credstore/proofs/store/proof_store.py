@@ -9,7 +9,7 @@ from datetime import UTC, datetime, timedelta
 from types import TracebackType
 from typing import Any, Literal, Self, Unpack, cast, overload
 
-from credstore.arguments import given, typed_class
+from credstore.arguments import given, typed, typed_class
 from credstore.concurrency import map_in_order
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError, StorageInvalidRequestError
 from credstore.model import SignedUrl
@@ -67,6 +67,7 @@ MOST_NAMES = 10_000
 """Maximum number of an asset's index names that `find_by_hash` reads: whoever can write may plant many."""
 MOST_PROOFS = 1000
 """Maximum number of proofs that it returns; `scan_by_hash` has neither limit."""
+MOST_AT_ONCE = 1000
 GRACE = timedelta(days=1)
 
 
@@ -230,6 +231,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             proof = await self._logger.issued(proof, repeated=repeated)
         return proof
 
+    @typed
     async def issue_many(
         self, requests: Iterable[IssueRequest] | AsyncIterable[IssueRequest], *, at_once: int = 64
     ) -> AsyncGenerator[ProofOutcome, None]:
@@ -248,7 +250,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             Exception: What a signer or a user's own stream raised.
         """
         with self._call("issue_many", None, mutation=True, awaited=False) as call:
-            if not 1 <= at_once <= MOST_NAMES:
+            if not 1 <= at_once <= MOST_AT_ONCE:
                 raise StorageInvalidRequestError("at_once is 1 to 1,000")
             issuer = self._issuer()
 
@@ -400,7 +402,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
     async def scan_by_hash(
         self, digest: bytes | str, *, policy: Policy | None = None
     ) -> AsyncGenerator[Proof, None]:
-        """As `find_by_hash`, one proof at a time in the order of their ids, however many there are.
+        """As `find_by_hash`, one proof at a time in the order of the listing, however many there are.
 
         Raises:
             StorageInvalidRequestError: Not a digest, or not a policy; or the store was closed meanwhile.
@@ -506,16 +508,19 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             await self._ready()
             return await self._eraser.delete(checked_id(proof_id), reason, call)
 
+    @typed
     async def sweep_expired(
         self, *, grace: timedelta | float = GRACE, limit: int | None = None
     ) -> SweepReport:
         """Remove proofs that have expired, and what unfinished issues and deletions left behind.
 
-        Any number of sweepers may run, and any of them may stop; only markers of due days are listed.
+        Any number of sweepers may run, and any of them may stop. Only markers of due days are listed, and
+        all markers where the store lists in an order of its own (`capabilities.ordered`).
 
         Args:
             grace: How long after its expiry a proof is kept, a timedelta or seconds.
-            limit: Maximum number of markers to look at; None for all that are due.
+            limit: Maximum number of proofs, leftovers and stray markers to remove; None for all that are due.
+                What has to stay is looked at and not counted, so it keeps no sweep from what is behind it.
 
         Raises:
             StorageError: The markers cannot be listed; errors of single proofs are in the report.
@@ -591,6 +596,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             call.attributes.update(size=len(manifest))
             return manifest
 
+    @typed
     async def export(self, proof_id: str, *, timestamps: Sequence[bytes] = ()) -> bytes:
         """An offline bundle: one file that verifies with `verify_bundle`, without store or network.
 
@@ -637,7 +643,8 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
         Raises:
             StorageError: The store failed; there are no totals then.
 
-        Cost: 1 request per 1,000 objects.
+        Cost: 1 request per 1,000 objects, and 1 for each id whose leftovers are being removed. Up to 256
+            more where the store lists in an order of its own.
         """
         with self._call("stats", None):
             return await ProofTotals(self._objects).stats()
@@ -659,6 +666,7 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             call.attributes.update(proofs=report.records, failed=len(report.problems))
             return report
 
+    @typed
     async def list(self, most: int | None = None) -> list[ProofOutcome]:
         """All proofs, or the first `most`, as `scan` yields them.
 
@@ -703,20 +711,22 @@ class ProofStore(LegacyVerbs, LogVerbs, TimestampVerbs):
             ProofAssetMismatchError: The record is about other bytes.
             StorageError: As `issue`.
         """
+        if not isinstance(cast("object", legacy), LegacyProof):
+            raise StorageInvalidRequestError(f"`legacy` of adopt is a LegacyProof, not {given(legacy)}")
         with self._call("adopt", legacy.proof_id, mutation=True) as call:
             if isinstance(asset, AssetDigest):
                 raise StorageInvalidRequestError("adopt takes the bytes of the asset, not a digest of them")
             measured = await measure_outside(asset, call, options.get("progress"))
             if measured.sha256 != legacy.sha256:
                 raise ProofAssetMismatchError("the record is about bytes other than the asset")
-            given: IssueOptions = {
+            said: IssueOptions = {
                 "claims": legacy.manifest,
                 "uri": legacy.uri,
                 "soft_bindings": legacy.soft_bindings,
                 **options,
                 "proof_id": legacy.proof_id,
             }
-            return await self._issue(self._issuer(), IssueRequest(asset=measured, **given), call)
+            return await self._issue(self._issuer(), IssueRequest(asset=measured, **said), call)
 
     async def store_proof(
         self, manifest: Mapping[str, Any], /, asset: Asset, **options: Unpack[IssueOptions]

@@ -22,7 +22,7 @@ from credstore.errors import (
     StorageUnsupportedError,
     StorageVersionsRemainError,
 )
-from credstore.model import LockOptions, StorageItem
+from credstore.model import CommonPrefix, LockOptions, StorageItem
 from credstore.proofs.format.bundle import BUNDLE_TYPE
 from credstore.proofs.format.dsse import ENVELOPE_TYPE, LARGEST_ENVELOPE
 from credstore.proofs.format.errors import ProofFormatError, ProofNotFoundError
@@ -284,8 +284,21 @@ class ProofObjects:
         return await self.provider.list(prefix, most)
 
     def scan(self, prefix: str) -> AsyncIterator[StorageItem]:
-        """All objects under a prefix, ascending, in bounded memory."""
+        """All objects under a prefix, in bounded memory; ascending where the store promises that."""
         return self.provider.scan(prefix)
+
+    def ascending(self, prefix: str) -> AsyncIterator[StorageItem]:
+        """As `scan`, ascending on every store; a folder at a time is sorted, and the layout makes 256."""
+        return self.scan(prefix) if self.provider.capabilities.ordered else self._sorted(prefix)
+
+    async def _sorted(self, prefix: str) -> AsyncGenerator[StorageItem, None]:
+        found = [each async for each in self.provider.scan(prefix, delimiter="/")]
+        for each in sorted(found, key=_name):
+            if isinstance(each, CommonPrefix):
+                for item in sorted([item async for item in self.scan(each.prefix)], key=_name):
+                    yield item
+            else:
+                yield each
 
     async def remove(self, keys: Iterable[str]) -> dict[str, StorageError]:
         """Delete objects in every version; returns the error of each that is not, or may not be, gone."""
@@ -360,6 +373,10 @@ def proof_objects(
     if retention is not None:
         check_retention_mode(retention.mode, provider.capabilities, provider.get_provider_name())
     return ProofObjects(provider, layout, clock, retention)
+
+
+def _name(found: StorageItem | CommonPrefix) -> str:
+    return found.prefix if isinstance(found, CommonPrefix) else found.key
 
 
 def _as_remaining(key: str, error: Exception) -> StorageError:

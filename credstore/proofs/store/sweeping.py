@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import aclosing
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Literal
 
@@ -33,6 +33,7 @@ from credstore.proofs.store.reading import ProofReader
 from credstore.proofs.store.repository import NOTHING_ELSE, PAGE, Belongings, ProofObjects
 
 Fate = Literal["swept", "cleaned", "stray", "kept", "later", "failed"]
+_REMOVED: frozenset[Fate] = frozenset({"swept", "cleaned", "stray"})
 
 
 @dataclass(slots=True)
@@ -51,6 +52,45 @@ class _Due:
         """Leave it as it is, for a later sweep."""
         self.fate = "later" if _is_kept(error) else "failed"
         self.error = error
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What became of the markers so far.
+
+    Attributes:
+        left: How many more may be removed, or None for all. One that stays does not count, whatever keeps it:
+            as many of them as the limit would keep every sweep from those behind them.
+    """
+
+    left: int | None
+    counts: Counter[Fate] = field(default_factory=Counter["Fate"])
+    failed: dict[str, StorageError] = field(default_factory=dict[str, StorageError])
+
+    @property
+    def room(self) -> int:
+        """How many markers to look at together."""
+        return PAGE if self.left is None else min(PAGE, self.left)
+
+    def add(self, due: _Due) -> None:
+        """Count one."""
+        self.counts[due.fate] += 1
+        if due.fate == "failed" and due.error is not None:
+            self.failed[due.proof_id] = due.error
+        if self.left is not None:
+            self.left -= due.fate in _REMOVED
+
+    def report(self) -> SweepReport:
+        """All of it."""
+        counts = self.counts
+        return SweepReport(
+            swept=counts["swept"],
+            cleaned=counts["cleaned"],
+            stray=counts["stray"],
+            kept=counts["kept"],
+            later=counts["later"],
+            failed=self.failed,
+        )
 
 
 def _is_kept(error: StorageError) -> bool:
@@ -80,54 +120,47 @@ class ProofSweeper:
             until = self.objects.clock() - grace
         except OverflowError:
             return SweepReport(swept=0, cleaned=0, stray=0, kept=0, later=0, failed={})
-        counts: Counter[Fate] = Counter()
-        failed: dict[str, StorageError] = {}
-        async with aclosing(self._pages(until, limit)) as pages:
-            async for page in pages:
-                async with aclosing(
-                    map_in_order(page, lambda item: self._decide(item, until), at_once=AT_ONCE)
-                ) as decided:
-                    found = [each async for each in decided if each is not None]
-                await self._remove([each for each in found if each.fate in {"swept", "stray"}])
-                for each in found:
-                    counts[each.fate] += 1
-                    if each.fate == "failed" and each.error is not None:
-                        failed[each.proof_id] = each.error
-        return SweepReport(
-            swept=counts["swept"],
-            cleaned=counts["cleaned"],
-            stray=counts["stray"],
-            kept=counts["kept"],
-            later=counts["later"],
-            failed=failed,
-        )
-
-    async def _pages(self, until: datetime, limit: int | None) -> AsyncGenerator[list[StorageItem], None]:
-        """The markers of due days in pages; later days are not listed, except in the last page."""
-        last = until.date()
+        tally = _Tally(limit)
         page: list[StorageItem] = []
-        left = limit
+        async with aclosing(self._due(until)) as markers:
+            async for item in markers:
+                page.append(item)
+                if len(page) == tally.room:
+                    await self._page(page, until, tally)
+                    page = []
+                    if tally.room == 0:
+                        break
+        if page:
+            await self._page(page, until, tally)
+        return tally.report()
+
+    async def _page(self, page: Sequence[StorageItem], until: datetime, tally: _Tally) -> None:
+        async with aclosing(
+            map_in_order(page, lambda item: self._decide(item, until), at_once=AT_ONCE)
+        ) as decided:
+            found = [each async for each in decided if each is not None]
+        await self._remove([each for each in found if each.fate in {"swept", "stray"}])
+        for each in found:
+            tally.add(each)
+
+    async def _due(self, until: datetime) -> AsyncGenerator[StorageItem, None]:
+        """The markers of due days; later days are not listed, where the store lists in the order of days."""
+        last = until.date()
+        ordered = self.objects.provider.capabilities.ordered
         items = self.objects.scan(self.objects.layout.markers)
         try:
             async for item in items:
-                if left == 0:
-                    break
                 named = self.objects.layout.parse_marker(item.key)
                 if named is None:
                     continue
-                if named[0] > last:
+                if named[0] <= last:
+                    yield item
+                elif ordered:
                     break
-                page.append(item)
-                left = None if left is None else left - 1
-                if len(page) == PAGE:
-                    yield page
-                    page = []
         finally:
             close = getattr(items, "aclose", None)
             if close is not None:
                 await close()
-        if page:
-            yield page
 
     async def _decide(self, item: StorageItem, until: datetime) -> _Due | None:
         named = self.objects.layout.parse_marker(item.key)

@@ -7,7 +7,7 @@ from datetime import timedelta
 from types import TracebackType
 from typing import TYPE_CHECKING, Self, cast
 
-from credstore.arguments import typed_class
+from credstore.arguments import typed, typed_class
 from credstore.errors import StorageError, StorageInvalidRequestError, StorageUnavailableError
 from credstore.proofs.format.errors import ProofTimestampError
 from credstore.proofs.store.evidence import Timestamper, TimestampReport
@@ -102,6 +102,7 @@ class TimestampVerbs:
     _lifetime: Lifetime
     _reader: ProofReader
 
+    @typed
     async def timestamp(
         self, proof_id: str, authorities: Timestamper | Sequence[Timestamper]
     ) -> TimestampReport:
@@ -132,6 +133,7 @@ class TimestampVerbs:
             call.attributes.update(stamped=len(report.times), failed=len(report.failed))
             return report
 
+    @typed
     async def renew_timestamps(
         self,
         proof_id: str,

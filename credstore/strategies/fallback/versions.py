@@ -18,6 +18,7 @@ from credstore.model import Retention, StorageVersion
 from credstore.strategies.fallback import plan
 from credstore.strategies.fallback.pages import NOTE
 from credstore.strategies.health import is_absence
+from credstore.strategies.merging import Place, read_page
 
 _WHOLE = ""
 """The version of an object at a member that keeps no versions; no store uses this as an id."""
@@ -171,8 +172,11 @@ async def _page_of(
         except StorageUnsupportedError:
             if await member.keeps_versions(deadline=deadline):
                 raise
-    # The key itself comes first among all that start with it.
-    page = await member.list(prefix, cursor, limit=1 if exact else limit, deadline=deadline)
+    if exact and not member.capabilities.ordered:
+        page = await read_page(member, Place(), prefix, delimiter=None, limit=limit, deadline=deadline)
+    else:
+        # Where names ascend, the key itself comes first among all that start with it.
+        page = await member.list(prefix, cursor, limit=1 if exact else limit, deadline=deadline)
     entries = [
         StorageVersion(
             key=each.key,

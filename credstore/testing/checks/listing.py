@@ -70,7 +70,8 @@ async def lists_on_while_objects_go(harness: Harness) -> None:
         cursor = page.cursor
         if cursor is None:
             break
-    same(seen, names, "keys seen by a listing that deletes as it goes")
+    found = seen if driver.capabilities.ordered else sorted(seen)
+    same(found, names, "keys seen by a listing that deletes as it goes")
     same(await keys(driver), [], "keys left")
     await driver.aclose()
 

@@ -25,9 +25,7 @@ if TYPE_CHECKING:
     callback=as_duration,
     help="How long proofs are kept after they have expired.",
 )
-@click.option(
-    "--limit", metavar="COUNT", type=click.IntRange(1), help="Look at no more than this many markers."
-)
+@click.option("--limit", metavar="COUNT", type=click.IntRange(1), help="Remove no more than this many.")
 @TRUST
 @click.pass_obj
 def sweep_command(invocation: Invocation, *, grace: float, limit: int | None, trust_file: str) -> None:
