@@ -88,16 +88,3 @@ def leads_into(path: Path, roots: Sequence[Path]) -> bool:
     """Whether a path, links followed, is one of these resolved directories, or is in one."""
     real = Path(os.path.realpath(path))
     return any(real.is_relative_to(root) for root in roots)
-
-
-def remove_empty(folder: Path) -> None:
-    """Remove a folder in which there is nothing but such folders; leave any other as it is."""
-    found: list[Path] = []
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        if files or any((here / each).is_symlink() for each in folders):
-            return
-        found.append(here)
-    with suppress(OSError):  # Something is in it by now.
-        for each in reversed(found):
-            each.rmdir()
