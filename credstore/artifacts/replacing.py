@@ -30,7 +30,7 @@ class Replacing:
         Args:
             folder: Where the files are to be.
             seen: The files that are to be replaced or removed, by name, as they were found.
-            discard: Whether changes are lost all the same.
+            discard: Whether files that have changed since are replaced and removed, too.
         """
         self._folder = folder
         self._seen = seen

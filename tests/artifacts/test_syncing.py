@@ -137,13 +137,14 @@ def test_a_sync_that_died_is_continued(store, tmp_path, monkeypatch):
 
     async def start():
         await store.manager().sync_dataset("set", 1, folder=folder)
-        real = replacing.name_if_absent
+        real = replacing.exchange
 
-        def named(source, place):
-            real(source, place)
+        def exchange(source, place):
+            if not real(source, place):
+                source.replace(place)
             raise Died
 
-        monkeypatch.setattr(replacing, "name_if_absent", named)
+        monkeypatch.setattr(replacing, "exchange", exchange)
         try:
             await store.manager().sync_dataset("set", 2, folder=folder)
         finally:
