@@ -48,11 +48,33 @@ class FileState(NamedTuple):
     size: int
     modified: int
     changed: int
+    names: int
 
     @classmethod
     def of(cls, found: os.stat_result) -> Self:
         """The state that a file was found in."""
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns, found.st_ctime_ns)
+        return cls(
+            found.st_dev,
+            found.st_ino,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+            found.st_nlink,
+        )
+
+    def has_bytes_of(self, before: FileState) -> bool:
+        """Whether no one has written to the file since.
+
+        That it got or lost a name, such as when another is put in its place, is a change, too, but none of
+        its bytes.
+        """
+        return self.is_but_for_names(before) and (
+            self.changed == before.changed or self.names != before.names
+        )
+
+    def is_but_for_names(self, before: FileState) -> bool:
+        """Whether it is the same file of the same size and time; to have got another name does not count."""
+        return self[:4] == before[:4]
 
 
 class PendingFile:

@@ -36,6 +36,8 @@ class Replacing:
         self._seen = seen
         self._discard = discard
         self._touched: set[Path] = set()
+        # As we have left files that have more names, which changes the time of all.
+        self._left: dict[int, FileState] = {}
         # As they are spelled on the disk, which need not be the form that names are kept in.
         self._folders: dict[str, Path] = {}
         for root, _, _ in os.walk(folder):
@@ -49,7 +51,7 @@ class Replacing:
     def _is_as_seen(self, name: str) -> bool:
         file = self._seen.get(name)
         if file is not None:
-            return _state(file.path) in {None, file.state}
+            return (state := _state(file.path)) is None or self._is(state, file)
         place = self._place(name)
         return not os.path.lexists(place) or _is_folder(place)
 
@@ -75,8 +77,8 @@ class Replacing:
     def _removed(self, file: SourceFile, pending: Path) -> bool:
         if self._discard:
             file.path.unlink(missing_ok=True)
-        elif (state := _state(file.path)) is not None and (
-            state != file.state or not _set_aside(file, hidden_beside(pending / "any"))
+        elif (state := _state(file.path)) is not None and not (
+            self._is(state, file) and self._set_aside(file, hidden_beside(pending / "any"))
         ):
             return False
         self._touched.add(file.path.parent)
@@ -100,12 +102,54 @@ class Replacing:
             placed = True
         else:
             try:
-                placed = state == file.state and _exchanged(source, file)
+                placed = self._is(state, file) and self._exchanged(source, file)
             except FileNotFoundError:  # It is gone by now.
                 placed = self._named(source, place)
         if placed:
             self._touched.add(place.parent)
         return placed
+
+    def _set_aside(self, file: SourceFile, aside: Path) -> bool:
+        """Take a file away; False if it had changed by then, and has its name again."""
+        try:
+            file.path.rename(aside)
+        except FileNotFoundError:
+            return True
+        except OSError as error:
+            if error.errno != errno.EXDEV:
+                raise
+            file.path.unlink()  # It is on another disk than the folder.
+            return True
+        if self._was(aside, file):
+            return True
+        with suppress(FileExistsError):  # Somebody has written another since.
+            name_if_absent(aside, file.path)
+        return False
+
+    def _exchanged(self, source: Path, file: SourceFile) -> bool:
+        """Put one file in the place of another; False if that had changed by then, and has its name again."""
+        new = _state(source)
+        if not exchange(source, file.path):
+            source.replace(file.path)
+            return True
+        if self._was(source, file):
+            return True
+        exchange(source, file.path)
+        taken = _state(source)
+        if new is not None and taken is not None and taken.inode != new.inode:
+            exchange(source, file.path)  # Somebody has replaced what was there for this moment.
+        return False
+
+    def _was(self, path: Path, file: SourceFile) -> bool:
+        """Whether a file that has another name now is as it was found."""
+        state = _state(path)
+        if state is None or not state.is_but_for_names(file.state):
+            return False
+        self._left[state.inode] = state
+        return True
+
+    def _is(self, state: FileState, file: SourceFile) -> bool:
+        return state.has_bytes_of(file.state) or state == self._left.get(file.state.inode)
 
     def _named(self, source: Path, place: Path) -> bool:
         """Give a file a name that nothing had; False if something has it, or is where a folder has to be."""
@@ -135,45 +179,6 @@ class Replacing:
             if above in self._folders:
                 return self._folders[above].joinpath(*name[len(above) + 1 :].split("/"))
         return self._folder.joinpath(*name.split("/"))
-
-
-def _set_aside(file: SourceFile, aside: Path) -> bool:
-    """Take a file away; False if it had changed by then, which has its name again."""
-    try:
-        file.path.rename(aside)
-    except FileNotFoundError:
-        return True
-    except OSError as error:
-        if error.errno != errno.EXDEV:
-            raise
-        file.path.unlink()  # It is on another disk than the folder.
-        return True
-    if _was(aside, file):
-        return True
-    with suppress(FileExistsError):  # Somebody has written another since.
-        name_if_absent(aside, file.path)
-    return False
-
-
-def _exchanged(source: Path, file: SourceFile) -> bool:
-    """Put one file in the place of another; False if that had changed by then, which has its name again."""
-    new = _state(source)
-    if not exchange(source, file.path):
-        source.replace(file.path)
-        return True
-    if _was(source, file):
-        return True
-    exchange(source, file.path)
-    taken = _state(source)
-    if new is not None and taken is not None and taken.inode != new.inode:
-        exchange(source, file.path)  # Somebody has replaced what was there for this moment.
-    return False
-
-
-def _was(path: Path, file: SourceFile) -> bool:
-    """Whether a file that has another name now is as it was found."""
-    state = _state(path)
-    return state is not None and state[:-1] == file.state[:-1]  # The other name is a change in itself.
 
 
 def _is_folder(path: Path) -> bool:

@@ -268,8 +268,8 @@ class CutFile:
                 self._whole.update(cut.data)
                 digest = hashlib.sha256(cut.data).digest()
                 yield Cut(digest, cut.length, None if self._is_known(digest) else bytes(cut.data))
-            # The time of change too: programs can set that of modification back.
-            if self.size != before.st_size or FileState.of(os.fstat(fd)) != FileState.of(before):
+            after = FileState.of(os.fstat(fd))
+            if self.size != after.size or not after.has_bytes_of(FileState.of(before)):
                 raise self._changed()
 
     def _changed(self) -> StorageInvalidRequestError:

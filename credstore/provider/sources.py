@@ -316,6 +316,11 @@ def _version(file: IO[bytes]) -> FileState | None:
         return None
 
 
+def _is_still(file: IO[bytes], version: FileState) -> bool:
+    found = _version(file)
+    return found is not None and found.has_bytes_of(version)
+
+
 async def _chunks(
     calls: _Calls, file: IO[bytes], left: int | None, version: FileState | None
 ) -> AsyncIterator[bytes]:
@@ -324,7 +329,7 @@ async def _chunks(
     def advance() -> bytes:
         chunk = _as_bytes(file.read(CHUNK))
         if (left is not None and done + len(chunk) > left) or (
-            not chunk and ((left is not None and done < left) or (version and _version(file) != version))
+            not chunk and ((left is not None and done < left) or (version and not _is_still(file, version)))
         ):
             raise source_changed()
         return chunk

@@ -264,7 +264,7 @@ class Folder:
                 raise StorageInvalidRequestError(
                     f"the file cannot be read: {error.strerror}", key=name
                 ) from None
-            if size != found.st_size or FileState.of(os.fstat(fd)) != FileState.of(found):
+            if size != found.st_size or not FileState.of(os.fstat(fd)).has_bytes_of(FileState.of(found)):
                 raise _changed(name)
         return found, digest.digest(), b"".join(parts)
 
@@ -304,7 +304,7 @@ class Folder:
                     now = path.stat(follow_symlinks=self._follow or self.only is not None)
                 except OSError:
                     raise _changed(entry.name) from None
-                if FileState.of(now) != FileState.of(found):
+                if not FileState.of(now).has_bytes_of(FileState.of(found)):
                     raise _changed(entry.name)
 
             await in_thread(look)

@@ -132,6 +132,26 @@ def test_where_files_cannot_be_exchanged_one_replaces_the_other(tmp_path, monkey
     run(main())
 
 
+@pytest.mark.parametrize("can", [True, False])
+def test_two_names_of_one_file_do_not_count_as_a_change(tmp_path, monkeypatch, can):
+    folder = tmp_path / "train"
+    one, two = dict.fromkeys("abcd", b"one"), dict.fromkeys("ab", b"two")
+    if not can:
+        monkeypatch.setattr(replacing, "exchange", lambda *_: False)
+
+    async def main():
+        store = Store()
+        await saved(store, tmp_path, one, two)
+        await store.manager().sync_dataset("set", 1, folder=folder)
+        for name in "bcd":
+            (folder / name).unlink()
+            (folder / name).hardlink_to(folder / "a")
+        await store.manager().sync_dataset("set", 2, folder=folder)
+        assert read(folder) == two
+
+    run(main())
+
+
 def test_with_discard_what_is_written_meanwhile_is_replaced(tmp_path):
     folder = tmp_path / "train"
 
@@ -227,6 +247,20 @@ def test_a_change_that_keeps_size_and_time_is_saved_and_never_lost(tmp_path):
             rewrite(folder / name, FIRST[name])
         await manager.sync_dataset("set", 2, folder=folder)
         assert read(folder) == SECOND
+
+    run(main())
+
+
+def test_a_file_that_is_replaced_while_it_is_saved_is_saved_as_it_was(tmp_path):
+    folder = write(tmp_path / "data", {"a": noise(9_000_000)})
+    before = read(folder)
+
+    async def main():
+        manager = Store().manager()
+        await manager.save_dataset("set", folder, progress=lambda *_: put_in_place(folder / "a", b"later"))
+        await manager.load_dataset("set", into=tmp_path / "out")
+        assert read(tmp_path / "out") == before
+        assert read(folder) == {"a": b"later"}
 
     run(main())
 

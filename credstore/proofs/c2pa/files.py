@@ -64,7 +64,7 @@ async def hold(asset: Storable) -> AsyncGenerator[HeldAsset]:
             before = _version(file)
             digest = await in_thread(digest_of, file)
             yield HeldAsset(file, digest)
-            if _version(file) != before:
+            if not _version(file).has_bytes_of(before):
                 raise StorageInvalidRequestError(
                     "the file changed while it was being read", code=ErrorCode.SOURCE_CHANGED
                 )
