@@ -226,7 +226,7 @@ def _hold(fd: int) -> bool:
 def try_lock(fd: int) -> bool:
     """Lock what was just made, for as long as it is open; False if somebody else holds it.
 
-    Where there are no locks, nobody else takes it for a leftover either.
+    Where there are no locks, it is not taken for a leftover either.
     """
     if sys.platform != "win32":  # What is open there cannot be removed.
         try:

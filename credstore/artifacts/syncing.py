@@ -122,7 +122,7 @@ async def has_changed(
 async def _check_known(catalog: Catalog, touched: Mapping[str, SourceFile]) -> None:
     """Whether everything that would be lost is in some version; the newest are asked first.
 
-    Size and time do not show it: whoever sets the time back has changed the file all the same.
+    Each is read, since size and time do not show it: a program may have set the time back.
     """
     lost = await in_thread(lambda: {name: _digest(file) for name, file in touched.items()})
     for number in reversed(await catalog.numbers()):
