@@ -192,7 +192,11 @@ async def _each(items: Iterable[T] | AsyncIterable[T]) -> AsyncGenerator[T, None
 
 async def in_thread(work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
     """Call `work` in a thread; a cancellation surfaces when it is done, so that it changes nothing later."""
-    thread = in_pool(work, *args, **kwargs)
+    return await joined(in_pool(work, *args, **kwargs))
+
+
+async def joined(thread: asyncio.Future[T]) -> T:
+    """The outcome of what a thread does; a cancellation surfaces when it is done."""
     try:
         return await asyncio.shield(thread)
     except asyncio.CancelledError:

@@ -14,9 +14,11 @@ from pathlib import Path
 
 import pytest
 
+from credstore import threads
 from credstore.concurrency import in_thread
+from credstore.errors import StorageUnavailableError
 from credstore.hashing import LOOP_BUDGET, sha256
-from credstore.threads import OwnThread, in_daemon, in_pool
+from credstore.threads import OneByOne, in_daemon, in_pool
 
 DATA = bytes(LOOP_BUDGET + 1)
 ROOT = Path(__file__).parents[1]
@@ -64,7 +66,7 @@ def test_only_what_waits_for_the_programs_own_servers_uses_the_executor_of_the_l
 def test_the_context_of_the_caller_is_that_of_the_work():
     async def main():
         WORD.set("said")
-        thread = OwnThread()
+        thread = OneByOne()
         found = [await in_pool(WORD.get), await in_daemon(WORD.get), await thread.call(WORD.get)]
         WORD.set("again")
         found.append(await thread.call(WORD.get))
@@ -81,7 +83,7 @@ def raising(error):
 @pytest.mark.parametrize("error", [KeyError("theirs"), KeyboardInterrupt("theirs"), SystemExit("theirs")])
 def test_an_error_is_the_callers(error):
     async def main():
-        thread = OwnThread()
+        thread = OneByOne()
         for calls in (in_daemon, thread.call):
             with pytest.raises(type(error), match="theirs"):
                 await calls(lambda: raising(error))
@@ -99,7 +101,7 @@ def test_an_error_is_the_callers(error):
 
 def test_a_call_that_ends_by_stop_iteration_is_an_error_and_no_wait_for_ever():
     async def main():
-        for calls in (in_daemon, OwnThread().call):
+        for calls in (in_daemon, OneByOne().call):
             async with asyncio.timeout(60):
                 with pytest.raises(RuntimeError, match="StopIteration"):
                     await calls(lambda: next(iter(())))
@@ -116,7 +118,7 @@ def test_what_was_called_is_not_kept():
             raise KeyError
 
     async def main():
-        thread = OwnThread()
+        thread = OneByOne()
         for calls in (in_daemon, thread.call):
             thing = Thing()
             seen = weakref.ref(thing)
@@ -132,22 +134,78 @@ def test_what_was_called_is_not_kept():
     asyncio.run(main())
 
 
-def test_a_thread_of_its_own_does_all_calls_and_ends():
+def test_calls_of_one_thing_come_one_after_another_and_threads_serve_many():
     async def main():
-        thread = OwnThread()
-        assert thread.end(int) is None  # It was never started.
-        first = await thread.call(threading.current_thread)
-        order = [thread.call(lambda number=number: number) for number in range(3)]
-        assert await asyncio.gather(*order) == [0, 1, 2]
-        ending = thread.end(threading.current_thread)
-        assert await ending is first
-        assert first is not threading.main_thread()
-        dropped = await OwnThread().call(threading.current_thread)
-        for each in (first, dropped):
-            each.join(60)
-            assert not each.is_alive()
+        own = OneByOne()
+        assert own.end(int) is None  # Nothing was called.
+        under_way, most = 0, 0
+
+        def call(number):
+            nonlocal under_way, most
+            under_way += 1
+            most = max(most, under_way)
+            under_way -= 1
+            return number, threading.current_thread()
+
+        told = await asyncio.gather(*(own.call(lambda number=number: call(number)) for number in range(100)))
+        assert [number for number, _ in told] == list(range(100))
+        assert most == 1
+        assert threading.main_thread() not in {thread for _, thread in told}
+        assert await own.end(lambda: 7) == 7
+        many = [OneByOne() for _ in range(2000)]
+        seen = await asyncio.gather(*(each.call(threading.current_thread) for each in many))
+        assert len(set(seen)) <= threads.MOST
 
     asyncio.run(main())
+
+
+def test_calls_that_wait_for_each_other_all_get_a_thread():
+    barrier = threading.Barrier(3 * threads.USUAL)
+
+    async def main():
+        async with asyncio.timeout(120):
+            await asyncio.gather(*(OneByOne().call(barrier.wait) for _ in range(3 * threads.USUAL)))
+
+    asyncio.run(main())
+
+
+def test_where_the_system_starts_no_more_threads_calls_wait_for_those_there_are(monkeypatch):
+    class Thread(threading.Thread):
+        def start(self):
+            if allowed:
+                allowed.pop()
+                super().start()
+            else:
+                raise RuntimeError("can't start new thread")
+
+    allowed = []
+    monkeypatch.setattr(threads, "Thread", Thread)
+    monkeypatch.setattr(threads, "_of_process", {})
+
+    async def main():
+        own = OneByOne()
+        for call in (in_daemon, own.call):
+            with pytest.raises(StorageUnavailableError, match="no more threads"):
+                await call(int)
+        allowed.extend([True] * 2)
+        calls = [own.call(lambda: 1), *(OneByOne().call(lambda: 1) for _ in range(200))]
+        async with asyncio.timeout(120):
+            assert await asyncio.gather(*calls) == [1] * 201
+
+    asyncio.run(main())
+
+
+def test_threads_without_work_end(monkeypatch):
+    monkeypatch.setattr(threads, "KEPT", 0.0)
+    monkeypatch.setattr(threads, "_of_process", {})
+    found = asyncio.run(asyncio.wait_for(_threads(), 60))
+    for each in found:
+        each.join(60)
+        assert not each.is_alive()
+
+
+async def _threads():
+    return {await in_daemon(threading.current_thread) for _ in range(5)}
 
 
 def test_the_end_of_a_call_that_no_one_waits_for_is_not_waited_for():
@@ -159,16 +217,20 @@ def test_the_end_of_a_call_that_no_one_waits_for_is_not_waited_for():
         order.append("call")
 
     async def main():
-        thread = OwnThread()
-        worker = await thread.call(threading.current_thread)
-        task = asyncio.ensure_future(thread.call(work))
+        own, ended = OneByOne(), threading.Event()
+        task = asyncio.ensure_future(own.call(work))
         await in_daemon(begun.wait)
         task.cancel()
         with pytest.raises(asyncio.CancelledError):
             await task
-        assert thread.end(lambda: order.append("last")) is None
+
+        def last():
+            order.append("last")
+            ended.set()
+
+        assert own.end(last) is None
         go.set()
-        worker.join(60)
+        await in_daemon(ended.wait)
         assert order == ["call", "last"]
 
     asyncio.run(main())

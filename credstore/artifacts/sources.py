@@ -72,6 +72,8 @@ def find_files(source: Source, store: StorageProvider, *, everything: bool = Fal
             cannot be kept, or the store, or a cache of it, is in the folder.
         OSError: A folder cannot be read.
     """
+    if isinstance(source, Iterator):
+        source = list(source)  # It is gone through twice.
     check_outside(session_of(store).homes, _paths(source))
     found: dict[str, SourceFile] = {}
     for name, path in _named(source, everything=everything):

@@ -7,6 +7,7 @@ would remove `report1.pdf` and leave it, and moving it would move the other.
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
 from glob import escape, has_magic
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -31,6 +32,7 @@ class LiteralNames(AsyncFileSystem):
         maxdepth: int | None = None,
         **rest: Any,
     ) -> list[str]:
+        path = listed(path)
         given = path if isinstance(path, list) else [path]
         bare = [cast("str", self._strip_protocol(each)) for each in given]
         own = [each for each in bare if has_magic(each) and await self._exists(each)]
@@ -55,6 +57,7 @@ class LiteralNames(AsyncFileSystem):
         callback: Any = DEFAULT_CALLBACK,
         **options: Any,
     ) -> Any:
+        rpath, lpath = listed(rpath), listed(lpath)
         source, destination = stringify_path(rpath), stringify_path(lpath)
         if (
             isinstance(source, str)
@@ -72,6 +75,7 @@ class LiteralNames(AsyncFileSystem):
         return await super()._get(rpath, lpath, recursive, callback, **options)
 
     async def _put(self, lpath: Paths, rpath: Paths, *rest: Any, **options: Any) -> Any:
+        lpath, rpath = listed(lpath), listed(rpath)
         source, destination = stringify_path(lpath), stringify_path(rpath)
         if isinstance(source, list):
             if not isinstance(destination, list):  # Else they are as they are.
@@ -85,6 +89,12 @@ class LiteralNames(AsyncFileSystem):
                 lpath, rpath = [source], [goes]
         check_lengths(lpath, rpath, "put")
         return await super()._put(lpath, rpath, *rest, **options)
+
+
+def listed(path: Paths) -> Paths:
+    """Several paths as a list, which is what fsspec takes for several."""
+    several = isinstance(path, Collection) and not isinstance(path, str | list)
+    return list(cast("Collection[str]", path)) if several else path
 
 
 def check_lengths(sources: Paths, targets: Paths, operation: str) -> None:

@@ -18,7 +18,7 @@ from fsspec.utils import other_paths, stringify_path
 
 from credstore.concurrency import map_all
 from credstore.errors import StorageInvalidRequestError, StorageObjectNotFoundError
-from credstore.filesystem.literal import LiteralNames, Paths, check_lengths
+from credstore.filesystem.literal import LiteralNames, Paths, check_lengths, listed
 from credstore.provider.provider import StorageProvider
 
 Pair: TypeAlias = tuple[str, str]
@@ -59,6 +59,7 @@ class Moving(LiteralNames):
         batch_size: int | None = None,
         **options: Any,
     ) -> None:
+        path1, path2 = listed(path1), listed(path2)
         pairs = _files(await self._pairs(path1, path2, "copy", recursive=recursive, maxdepth=maxdepth))
         if await self._has_an_order(pairs):
             batch_size = 1
@@ -103,6 +104,7 @@ class Moving(LiteralNames):
         batch_size: int | None = None,
         **options: Any,
     ) -> None:
+        path1, path2 = listed(path1), listed(path2)
         if self._are_same(path1, path2):
             for name in await self._expand_path(path1):
                 await self._info(name)  # What is absent cannot even be moved onto itself.

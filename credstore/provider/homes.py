@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal, TypeAlias
 
@@ -104,7 +104,8 @@ def meet(one: Site, two: Site, names: tuple[str, str] | None = None) -> bool:
     """Whether a name at one site could stand for what a name at the other does.
 
     Against plain files a store counts whole, whatever its prefix: its root has more than its objects. Caches
-    may share a directory.
+    may share a directory, and be in a folder, such as the home of their user: what is lost there is fetched
+    again.
 
     Args:
         one: A site.
@@ -118,6 +119,9 @@ def meet(one: Site, two: Site, names: tuple[str, str] | None = None) -> bool:
     """
     if one.kind == two.kind == "cache":
         return False
+    if {one.kind, two.kind} == {"cache", "folder"}:
+        cache, folder = (one, two) if one.kind == "cache" else (two, one)
+        return _is_in(folder.root, cache.root)
     below = _common(one.root, two.root)
     if below is None:
         return False
@@ -138,7 +142,8 @@ def check_outside(homes: Iterable[Home], paths: Iterable[str | os.PathLike[str]]
     Raises:
         StorageInvalidRequestError: One of them is not outside.
     """
-    sites = sites_of(homes, ask=False)
+    # Also around a cache: it would change while it is saved.
+    sites = [replace(site, kind="store") for site in sites_of(homes, ask=False)]
     for path in paths:
         if not all_apart([folder_site(path)], sites):
             raise StorageInvalidRequestError(
@@ -156,6 +161,10 @@ def _common(one: object, two: object) -> tuple[str, str] | None:
         below = _called(two, one)
         return None if below is None else ("", below)
     return ("", "") if one == two else None
+
+
+def _is_in(path: object, above: object) -> bool:
+    return isinstance(path, Path) and isinstance(above, Path) and _called(path, above) is not None
 
 
 def _called(path: Path, above: Path) -> str | None:

@@ -2,9 +2,9 @@
 
 Rules of this file: files are read in threads, from their current position, and never closed here unless
 opened here. A file that changes while it is being stored is refused before its last chunk is yielded, so its
-digest, size and bytes belong to one version. A user's generator is closed if it is abandoned early, in the
-thread that it ran in. Code of users, and whatever else may wait for another thread, such as a pipe, has a
-thread of its own: it may read from a store, which needs the pool of the library.
+digest, size and bytes belong to one version. A user's generator is closed if it is abandoned early, in a
+thread. Code of users, and whatever else may wait for another thread, such as a pipe, never runs in the pool
+of the library: it may read from a store, which needs that.
 """
 
 from __future__ import annotations
@@ -29,13 +29,15 @@ from credstore.errors import StorageInvalidRequestError
 from credstore.files import FileState
 from credstore.model import Storable
 from credstore.provider.bodies import close
-from credstore.threads import OwnThread, in_daemon, in_pool
+from credstore.threads import OneByOne, in_daemon, in_pool
 
 CHUNK = 1024 * 1024
 
 T = TypeVar("T")
 _PLAIN = (BytesIO, FileIO, BufferedReader, BufferedRandom)
 """What the system itself reads, unless it is a pipe."""
+_AT_HAND = (list, tuple)
+"""Iterables whose chunks are there already."""
 
 
 class ChunkSource(ABC):
@@ -68,21 +70,17 @@ def version_of(found: os.stat_result) -> FileState | None:
 
 @dataclass(frozen=True, slots=True)
 class PathBody:
-    """A regular file by its path, opened again for every pass; one of the kernel's only once."""
+    """A regular file by its path, opened again for every pass."""
 
     path: str
-    version: FileState | None
+    version: FileState
     data: None = None
+    replayable: bool = True
 
     @property
-    def length(self) -> int | None:
-        """The file's length, where it has one."""
-        return self.version and self.version.size
-
-    @property
-    def replayable(self) -> bool:
-        """Whether it has a version, which a file of the kernel's has not."""
-        return self.version is not None
+    def length(self) -> int:
+        """The file's length."""
+        return self.version.size
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The file's bytes from `offset` onwards."""
@@ -97,15 +95,12 @@ class PathBody:
         try:
             if offset:
                 await in_pool(file.seek, offset)
-            left = None if self.length is None else self.length - offset
-            async for chunk in _chunks(in_pool, file, left, self.version):
+            async for chunk in _chunks(in_pool, file, self.length - offset, self.version):
                 yield chunk
         except OSError as error:
             raise _unreadable(self.path, error) from None
         finally:
-            closing = in_pool(file.close)
-            if self.version is not None:  # The kernel may take for ever to say something.
-                await asyncio.shield(closing)
+            await asyncio.shield(in_pool(file.close))
 
     def _opened(self) -> IO[bytes]:
         return open(self.path, "rb")  # noqa: PTH123 - the path is text
@@ -113,7 +108,7 @@ class PathBody:
 
 @dataclass(frozen=True, slots=True)
 class PipeBody:
-    """A pipe or device by its path, which can be read once."""
+    """A pipe, a device or a file of the kernel by its path, which can be read once; or an empty file."""
 
     path: str
     length: None = None
@@ -133,14 +128,14 @@ class PipeBody:
             if file is not None:
                 file.close()
 
-        thread = OwnThread()
+        own = OneByOne()
         try:
-            async for chunk in _chunks(thread.call, await thread.call(opened), None, None):
+            async for chunk in _chunks(own.call, await own.call(opened), None, None):
                 yield chunk
         except OSError as error:
             raise _unreadable(self.path, error) from None
         finally:
-            await _end(thread, closed)
+            await _end(own, closed)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,8 +157,8 @@ class FileBody:
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The file's bytes from its starting position plus `offset` onwards."""
-        thread = OwnThread()
-        calls: _Calls = in_pool if self.plain else thread.call
+        own = OneByOne()
+        calls: _Calls = in_pool if self.plain else own.call
         try:
             if self.start is not None:
                 await calls(partial(self.file.seek, self.start + offset))
@@ -171,7 +166,7 @@ class FileBody:
             async for chunk in _chunks(calls, self.file, left, self.version):
                 yield chunk
         finally:
-            thread.end(_nothing)
+            own.end(_nothing)
 
 
 @dataclass(frozen=True, slots=True)
@@ -194,6 +189,10 @@ class IterableBody:
                     await close(self.source)
             return
         source, chunks = self.source, cast("Iterator[bytes] | None", None)
+        if type(source) in _AT_HAND:
+            for chunk in source:
+                yield _as_bytes(chunk)
+            return
         end = object()
 
         def advance() -> object:
@@ -207,14 +206,14 @@ class IterableBody:
                 with suppress(ValueError):  # Another body runs it.
                     chunks.close()
 
-        thread = OwnThread()
+        own = OneByOne()
         try:
-            while (given := await thread.call(advance)) is not end:
+            while (given := await own.call(advance)) is not end:
                 yield _as_bytes(given)
         except BaseException:
-            await _end(thread, closed)
+            await _end(own, closed)
             raise
-        thread.end(closed)
+        own.end(closed)
 
 
 async def body_of(data: Storable) -> Body:
@@ -263,7 +262,8 @@ async def _path_body(path: str) -> Body:
         found = await in_pool(os.stat, path)
         if stat.S_ISDIR(found.st_mode):
             raise StorageInvalidRequestError(f"{path!r} is a directory; pass a file")
-        return PathBody(path, version_of(found)) if stat.S_ISREG(found.st_mode) else PipeBody(path)
+        version = version_of(found)
+        return PipeBody(path) if version is None else PathBody(path, version)
     except OSError as error:
         raise _unreadable(path, error) from None
 
@@ -345,9 +345,9 @@ async def _chunks(
         yield held
 
 
-async def _end(thread: OwnThread, last: Callable[[], object]) -> None:
-    """End a thread after one more call, whose end is waited for unless another is still under way."""
-    ending = thread.end(last)
+async def _end(own: OneByOne, last: Callable[[], object]) -> None:
+    """Make one more call, whose end is waited for unless another is still under way."""
+    ending = own.end(last)
     if ending is not None:
         cancelled = await until_done([ending])
         ending.result()

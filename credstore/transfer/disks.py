@@ -88,3 +88,12 @@ def leads_into(path: Path, roots: Sequence[Path]) -> bool:
     """Whether a path, links followed, is one of these resolved directories, or is in one."""
     real = Path(os.path.realpath(path))
     return any(real.is_relative_to(root) for root in roots)
+
+
+def count_below(folder: Path) -> int:
+    """What is in a folder and those in it, except folders; 0 where there is none."""
+    found = 0
+    for root, folders, files in os.walk(folder):
+        here = Path(root)
+        found += len(files) + sum((here / each).is_symlink() for each in folders)
+    return found

@@ -33,7 +33,7 @@ from credstore.files import FileState, PendingFile, is_leftover, remove_leftover
 from credstore.folders import remove_empty
 from credstore.hashing import hash_into
 from credstore.model import StoreOptions
-from credstore.transfer.disks import UNFIT, ignores_case, leads_into, translated, unfit
+from credstore.transfer.disks import UNFIT, count_below, ignores_case, leads_into, translated, unfit
 from credstore.transfer.filters import Filter
 from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
@@ -412,6 +412,10 @@ class Folder:
         if len(self._known) >= _BATCH:
             self._known.clear()
         self._known.add(parent)
+
+    async def below(self, name: str) -> int:
+        """See `Side.below`."""
+        return 0 if self._is_folder(name) else await in_thread(count_below, self._file(name))
 
     async def make_way(self, name: str) -> None:
         """See `Side.make_way`."""

@@ -264,7 +264,7 @@ class Journal:
             await self._run(
                 self._many,
                 ("update actions set kind = 'late' where number = ?", [(each.number,) for each in postponed]),
-                (f"{_WAY} and name >= ? and name < ?", [(f"{name}/", f"{name}0") for name in names]),
+                (f"{_WAY} and name >= ? and name < ?", [_below(name) for name in names]),
                 (f"{_WAY} and name = ?", [(above,) for name in names for above in _above(name)]),
             )
         if noted or finished:
@@ -305,6 +305,19 @@ class Journal:
         marks = ", ".join("?" * len(kinds))
         statement = f"{_NEXT} and kind in ({marks}) order by number limit ?"
         return self._sql.execute(statement, (after, *kinds, PAGE)).fetchall()
+
+    async def below(self, name: str) -> int:
+        """How many files are to be deleted in the folder `name` before a late copy."""
+        statement = (
+            "select count(*) from actions where done = 0 and kind = 'way' and name >= ? and name < ?"
+            " and name not like '%/'"
+        )
+        return await self._run(lambda: self._sql.execute(statement, _below(name)).fetchone()[0])
+
+    async def keep_below(self, name: str) -> None:
+        """Delete nothing in the folder `name` for a late copy."""
+        statement = "update actions set kind = 'delete' where kind = 'way' and name >= ? and name < ?"
+        await self._run(self._many, (statement, [_below(name)]))
 
     async def is_waiting(self, name: str) -> bool:
         """Whether something is still to be done about a name."""
@@ -374,6 +387,11 @@ class Journal:
             " where side = ? and (? is null or name > ?) order by name limit ?"
         )
         return self._sql.execute(statement, (side, after, after, PAGE)).fetchall()
+
+
+def _below(name: str) -> tuple[str, str]:
+    """The names in a folder are from the first of these to just before the other one."""
+    return f"{name}/", f"{name}0"
 
 
 def _above(name: str) -> list[str]:

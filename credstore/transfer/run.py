@@ -102,15 +102,25 @@ class Run(Planning):
         await self._journal.flush()
         if self._postponed:
             if not self._troubled():
+                await self._keep_what_stays()
                 await for_each(self._journal.actions("way"), self._one, at_once=width)
             await for_each(self._prepared("late"), self._one, at_once=width)
             await self._journal.flush()
         if self._plan.deletions and self._troubled():
             count = self._plan.deletions - self._tally.counts.get("deleted", 0)
             why = f"{count:,} objects at the destination were not deleted, because not everything was copied"
-            self._tell(TransferEvent(kind="left", name="", detail=why))
+            if count:
+                self._tell(TransferEvent(kind="left", name="", detail=why))
             return
         await for_each(self._journal.actions("delete"), self._one, at_once=width)
+
+    async def _keep_what_stays(self) -> None:
+        """Keep all that is in a folder in which anything stays, since no file can take its place."""
+        async with aclosing(self._journal.actions("late")) as late:
+            async for action in late:
+                name = action.entry.name
+                if await self._destination.below(name) != await self._journal.below(name):
+                    await self._journal.keep_below(name)
 
     def _troubled(self) -> bool:
         return any(self._tally.counts.get(kind) for kind in ("failed", "refused", "left"))

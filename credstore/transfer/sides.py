@@ -181,6 +181,10 @@ class Side(Protocol):
         """
         ...
 
+    async def below(self, name: str) -> int:
+        """How many things there are in a folder that is where `name` is to be written."""
+        ...
+
     async def make_way(self, name: str) -> None:
         """Remove empty folders that are where `name` is to be written; what has anything in it stays."""
         ...

@@ -323,6 +323,10 @@ class Store:
                 )
             raise differs()
 
+    async def below(self, name: str) -> int:  # noqa: ARG002 - see there
+        """See `Side.below`; a store has no folders."""
+        return 0
+
     async def make_way(self, name: str) -> None:
         """See `Side.make_way`; a store has no folders."""
 

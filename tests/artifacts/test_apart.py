@@ -156,3 +156,14 @@ def test_a_folder_with_another_local_store_in_it_is_saved(tmp_path):
                 assert (await manager_on(store).backup(tmp_path / "home")).files > 0
 
     run(main())
+
+
+@pytest.mark.parametrize("make", [iter, list, lambda found: (each for each in found)])
+def test_the_files_of_any_iterable_are_saved(tmp_path, make):
+    async def main():
+        source = write(tmp_path / "source", {"a.txt": b"1", "b.txt": b"2", "c.txt": b"3"})
+        async with MemoryStorageProvider() as store:
+            saved = await manager_on(store).save_dataset("n", make(sorted(source.glob("*.txt"))))
+            assert saved.files == 3
+
+    run(main())

@@ -429,3 +429,16 @@ def test_fsspecs_own_file_system_gives_the_same_tree(judged, names, call):
         # A folder that is empty, or moved onto itself, is there for fsspec only; and a list may name one.
         excused = isinstance(refused, FileNotFoundError) or isinstance(call[1], list)
         assert refused is None or excused, (call, refused)
+
+
+@pytest.mark.parametrize("several", [tuple, set, list, dict.fromkeys])
+def test_several_paths_in_any_collection_are_several(memory_fs, tmp_path, several):
+    for name in ("f1", "f2"):
+        (tmp_path / name).write_text(name)
+    memory_fs.put(several([str(tmp_path / "f1"), str(tmp_path / "f2")]), "/new/")
+    memory_fs.cp(several(["/new/f1", "/new/f2"]), "/copy/")
+    memory_fs.mv(several(["/new/f1", "/new/f2"]), "/moved/")
+    memory_fs.rm(several(["/copy/f1"]))
+    assert set(tree(memory_fs)) == {"/copy/f2", "/moved/f1", "/moved/f2"}
+    memory_fs.get(several(["/moved/f1", "/moved/f2"]), str(tmp_path / "back") + "/")
+    assert {path.name for path in (tmp_path / "back").iterdir()} == {"f1", "f2"}

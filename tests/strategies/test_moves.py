@@ -379,6 +379,24 @@ def test_a_read_between_whose_steps_an_object_moves_finds_it(at, how):
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("at", [SECOND, THIRD])
+def test_a_copy_between_whose_steps_its_source_moves_is_made(at):
+    async def main():
+        for number in range(100):
+            stores = Stores()
+            await stores.put_at(at)
+            source = await stores.driver().head(KEY)
+            stage = Stage(number, stores.driver().rebalance)
+            for name in ("copy", "another", "third"):
+                user = stores.driver(stage)
+                await user.copy(CopyRequest(source=source, destination=name, write_id="7" * 32))
+                assert await fetched(stores.driver(), name) == b"old"
+            if stage.steps <= number:
+                break
+
+    asyncio.run(main())
+
+
 def test_an_older_version_that_is_astray_does_not_hide_what_was_written_while_home_was_down():
     async def main():
         for places in ([THIRD], [THIRD, SECOND]):

@@ -207,6 +207,19 @@ def test_a_folder_is_apart_from_every_member_and_cache(tmp_path, which, reverse)
     asyncio.run(run())
 
 
+def test_a_cache_may_be_in_a_folder_that_is_copied(tmp_path):
+    async def run():
+        make_tree(tmp_path / "home", {"notes": b"n"})
+        async with cached(MemoryStorageProvider(), tmp_path / "home/.cache") as store:
+            await store.store("k", b"1")
+            assert await store.retrieve("k") == b"1"
+            assert (await copy_tree(tmp_path / "home", store, exclude=[".cache/**"])).complete
+            assert await store.retrieve("notes") == b"n"
+            await refused("sync", tmp_path / "home/.cache", store)
+
+    asyncio.run(run())
+
+
 def test_one_file_may_come_from_beside_a_store_but_not_from_inside(tmp_path):
     async def run():
         make_tree(tmp_path, {"file": b"f"})

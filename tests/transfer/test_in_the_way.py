@@ -1,6 +1,7 @@
 """A file that became a folder, or a folder that became a file, between one sync and the next."""
 
 import asyncio
+import os
 import tempfile
 from contextlib import suppress
 from pathlib import Path
@@ -87,8 +88,22 @@ def test_what_a_filter_keeps_out_is_kept_and_named(tmp_path):
     two = make_tree(tmp_path / "two", {"a/kept.tmp": b"3", "a/gone": b"4", "extra": b"5"})
     report = asyncio.run(sync(one, two, delete=True, exclude=["*.tmp"]))
     assert [event.name for event in report.events if event.kind == "failed"] == ["a"]
-    assert tree_of(two) == {"a/kept.tmp": b"3", "b": b"2", "extra": b"5"}
-    assert "1 objects" in next(event.detail for event in report.events if event.kind == "left")
+    assert tree_of(two) == {"a/kept.tmp": b"3", "a/gone": b"4", "b": b"2", "extra": b"5"}
+    assert "2 objects" in next(event.detail for event in report.events if event.kind == "left")
+
+
+@pytest.mark.parametrize("make", [lambda path: path.symlink_to("x"), os.mkfifo], ids=["link", "pipe"])
+def test_nothing_makes_way_in_a_folder_that_stays(make, tmp_path):
+    one = make_tree(tmp_path / "one", {"a": b"1"})
+    two = make_tree(tmp_path / "two", {"a/x": b"3", "a/d/y": b"4"})
+    make(two / "a/d/other")
+    for _ in range(2):
+        report = asyncio.run(sync(one, two, delete=True))
+        assert [event.name for event in report.events if event.kind == "failed"] == ["a"]
+        assert (two / "a/x").read_bytes() + (two / "a/d/y").read_bytes() == b"34"
+    (two / "a/d/other").unlink()
+    assert asyncio.run(sync(one, two, delete=True)).complete
+    assert tree_of(two) == {"a": b"1"}
 
 
 def test_nothing_makes_way_where_something_else_failed(tmp_path, monkeypatch):

@@ -12,10 +12,11 @@ from pathlib import Path
 from typing import Literal
 
 from credstore.arguments import typed, typed_class
-from credstore.concurrency import in_thread
+from credstore.concurrency import in_thread, joined
 from credstore.errors import ErrorCode, StorageConfigurationError, StorageError
 from credstore.files import locked, write_file
 from credstore.proofs.log.note import LARGEST_NOTE
+from credstore.threads import in_daemon
 
 Role = Literal["client", "sequencer", "witness"]
 _LOCK = ".lock"
@@ -81,7 +82,7 @@ class LogMemory:
             except OSError as error:
                 raise _failed(error, path) from None
 
-        await in_thread(work)
+        await joined(in_daemon(work))  # Another process may have the lock.
 
     @typed
     async def save_fork(self, note_a: bytes, note_b: bytes) -> Path:

@@ -34,7 +34,13 @@ from credstore.driver.values import (
     SignRequest,
     StoredReader,
 )
-from credstore.errors import StorageError, StoragePreconditionFailedError, StorageUnsupportedError
+from credstore.errors import (
+    StorageConflictError,
+    StorageError,
+    StorageObjectNotFoundError,
+    StoragePreconditionFailedError,
+    StorageUnsupportedError,
+)
 from credstore.model import NOTHING, CircuitState
 from credstore.quick import changed
 from credstore.strategies.balanced.claims import MARK_SIZE, SIZE, unclaimed
@@ -253,6 +259,20 @@ class BalancedDriver(Driver):
         """Copy inside a member where the copy belongs at the source's; else its bytes pass through here."""
         self._guard.check(request.deadline)
         check_copy(request, self._capabilities, self.name)
+        for _ in range(len(self._members) + 1):
+            try:
+                return await self._copied(request)
+            except StorageObjectNotFoundError:
+                source = request.source
+                now = await self.head(source.key, ReadOptions(deadline=request.deadline))
+                if now.write_id != source.write_id:
+                    raise _replaced() from None
+                if now.served_by == source.served_by:
+                    raise
+                request = replace(request, source=now)  # It was moved to another member meanwhile.
+        raise StorageConflictError("the object was moved again and again while it was copied", retryable=True)
+
+    async def _copied(self, request: CopyRequest) -> PutResult:
         source = request.source
         first = self._home(request.destination)
         if request.destination == source.key and source.served_by != first.label:
@@ -290,7 +310,7 @@ class BalancedDriver(Driver):
             return request  # There are no conditions.
         now = await self.head(source.key, ReadOptions(deadline=request.deadline))
         if now.write_id != source.write_id:
-            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+            raise _replaced()
         return replace(request, source=now)
 
     async def _pinned(self, request: CopyRequest) -> ObjectInfo:
@@ -301,8 +321,9 @@ class BalancedDriver(Driver):
         """
         source = request.source
         now = await self.head(source.key, ReadOptions(deadline=request.deadline))
-        if (now.served_by, now.etag) != (source.served_by, source.etag):
-            raise StoragePreconditionFailedError("the source was replaced since it was looked at")
+        moved = source.write_id is not None and now.write_id == source.write_id
+        if not moved and (now.served_by, now.etag) != (source.served_by, source.etag):
+            raise _replaced()
         return now
 
     def _home(self, key: str) -> Member:
@@ -415,3 +436,7 @@ def _label_info(info: ObjectInfo, label: str) -> ObjectInfo:
 def _label_reader(reader: StoredReader, label: str) -> StoredReader:
     reader.info = changed(reader.info, {"served_by": label})
     return reader
+
+
+def _replaced() -> StoragePreconditionFailedError:
+    return StoragePreconditionFailedError("the source was replaced since it was looked at")

@@ -15,10 +15,11 @@ from collections import Counter
 from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from credstore.concurrency import in_thread, opened_in_thread
+from credstore.concurrency import in_thread, joined, opened_in_thread
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
 from credstore.driver.pinning import get_same
@@ -28,6 +29,7 @@ from credstore.strategies.abilities import able_as
 from credstore.strategies.cached import plan
 from credstore.strategies.cached.disk import CacheDirectory, OpenEntry, PendingEntry
 from credstore.strategies.passing import PASSED, PassingDriver
+from credstore.threads import in_daemon
 from credstore.wire.tally import note
 
 T = TypeVar("T")
@@ -256,7 +258,7 @@ class CachedDriver(PassingDriver):
     async def _attempt(self, work: Callable[..., T], *args: object) -> T | None:
         """Do something on the disk; without it, reads are passed on."""
         try:
-            return await in_thread(work, *args)
+            return await joined(in_daemon(partial(work, *args)))  # Another process may have the lock.
         except OSError as error:
             self._note("not_kept")
             if type(error).__name__ not in self._warned:
