@@ -25,7 +25,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from functools import partial
 from types import coroutine
-from typing import Any, Generic, ParamSpec, TypeVar, cast
+from typing import Any, Generic, ParamSpec, Protocol, TypeVar, cast
 
 from credstore.errors import StorageError
 from credstore.threads import in_pool
@@ -34,6 +34,17 @@ K = TypeVar("K")
 P = ParamSpec("P")
 T = TypeVar("T")
 R = TypeVar("R")
+
+
+class _Closable(Protocol):
+    """What is to be closed."""
+
+    def close(self) -> object:
+        """Close it."""
+        ...
+
+
+C = TypeVar("C", bound=_Closable | None)
 
 
 async def map_in_order(
@@ -193,6 +204,23 @@ async def joined(thread: asyncio.Future[T]) -> T:
         if not thread.cancelled():
             thread.exception()  # Looked at: the cancellation is what the caller learns.
         raise
+
+
+async def opened_in_thread(opening: Callable[P, C], *args: P.args, **kwargs: P.kwargs) -> C:
+    """What `opening` returns, called in a thread; if this is cancelled meanwhile, that is closed."""
+    opened: list[C] = []
+
+    def work() -> None:
+        opened.append(opening(*args, **kwargs))
+
+    try:
+        await in_thread(work)
+    except BaseException:
+        for each in opened:
+            if each is not None:
+                await in_thread(each.close)
+        raise
+    return opened[0]
 
 
 async def until_done(tasks: Collection[asyncio.Future[Any]]) -> asyncio.CancelledError | None:

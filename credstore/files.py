@@ -13,13 +13,13 @@ import errno
 import os
 import re
 import secrets
-import shutil
 import stat
 import sys
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
-from typing import Self
+from typing import NamedTuple, Self
 
 if sys.platform != "win32":
     import fcntl
@@ -30,9 +30,51 @@ CREATE = os.O_RDWR | os.O_CREAT | os.O_EXCL | _CAREFUL
 PRIVATE = 0o600
 """The mode of a file that only its owner may read."""
 _NO_HARD_LINKS = frozenset({errno.EPERM, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EMLINK})
+_NO_EXCHANGE = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS, errno.EXDEV})
 _LEFTOVER = re.compile(r"\.credstore-[0-9a-f]{16}")
 _NO_FLUSH = frozenset({errno.EINVAL, errno.EOPNOTSUPP, errno.ENOTSUP, errno.ENOSYS})
 """What file systems say that have no directories to flush, some network file systems among them."""
+
+
+class FileState(NamedTuple):
+    """What distinguishes one state of a file from another, as far as it shows without reading it.
+
+    The time of change counts too, since programs can set that of modification but not this one; on Windows
+    it is the time at which the file was made.
+    """
+
+    device: int
+    inode: int
+    size: int
+    modified: int
+    changed: int
+    names: int
+
+    @classmethod
+    def of(cls, found: os.stat_result) -> Self:
+        """The state that a file was found in."""
+        return cls(
+            found.st_dev,
+            found.st_ino,
+            found.st_size,
+            found.st_mtime_ns,
+            found.st_ctime_ns,
+            found.st_nlink,
+        )
+
+    def has_bytes_of(self, before: FileState) -> bool:
+        """Whether no one has written to the file since.
+
+        That it got or lost a name, such as when another is put in its place, is a change, too, but none of
+        its bytes.
+        """
+        return self.is_but_for_names(before) and (
+            self.changed == before.changed or self.names != before.names
+        )
+
+    def is_but_for_names(self, before: FileState) -> bool:
+        """Whether it is the same file of the same size and time; to have got another name does not count."""
+        return self[:4] == before[:4]
 
 
 class PendingFile:
@@ -57,7 +99,7 @@ class PendingFile:
         self.fd = -1
         self._replace = replace
         self._mode = mode
-        self._hidden = self.target.parent / f".credstore-{secrets.token_hex(8)}"
+        self._hidden = hidden_beside(self.target)
 
     def open(self) -> None:
         """Make the hidden file.
@@ -66,15 +108,19 @@ class PendingFile:
             OSError: The directory cannot be written to; names the target.
         """
         try:
-            self.fd = os.open(self._hidden, CREATE, 0o666 if self._mode is None else self._mode)
-            while not _hold(self.fd):  # Somebody tidied up between the two calls.
-                os.close(self.fd)
-                self.fd = os.open(self._hidden, CREATE, 0o666 if self._mode is None else self._mode)
+            self._make()
+            while not _hold(self.fd):  # Somebody tidied up between the two calls, or is at it.
+                self.close()
+                self._hidden = hidden_beside(self.target)
+                self._make()
             if self._replace and self._mode is None:
                 self._keep_mode()
         except OSError as error:
             self.close()
             raise self._named(error) from None
+
+    def _make(self) -> None:
+        self.fd = os.open(self._hidden, CREATE, 0o666 if self._mode is None else self._mode)
 
     def _keep_mode(self) -> None:
         try:
@@ -173,12 +219,28 @@ def unlock(fd: int) -> None:
 
 
 def _hold(fd: int) -> bool:
-    """Lock a new file for as long as it is open; False if it has lost its name meanwhile."""
-    if sys.platform == "win32":
-        return True  # What is open there cannot be removed.
-    with suppress(OSError):  # Without locks, no one else removes it either.
-        fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return os.fstat(fd).st_nlink > 0
+    """Lock a new file for as long as it is open; False if it loses its name, or has lost it."""
+    return try_lock(fd) and os.fstat(fd).st_nlink > 0
+
+
+def try_lock(fd: int) -> bool:
+    """Lock what was just made, for as long as it is open; False if somebody else holds it.
+
+    Where there are no locks, it is not taken for a leftover either.
+    """
+    if sys.platform != "win32":  # What is open there cannot be removed.
+        try:
+            fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            return False
+        except OSError:
+            return True
+    return True
+
+
+def hidden_beside(target: Path) -> Path:
+    """A name next to a target, for what is on its way to that name."""
+    return target.parent / f".credstore-{secrets.token_hex(8)}"
 
 
 def is_leftover(name: str) -> bool:
@@ -199,52 +261,8 @@ def remove_leftover(path: str | os.PathLike[str]) -> bool:
     except OSError:
         return False
     finally:
-        os.close(fd)
+        unlock(fd)
     return True
-
-
-class PendingFolder:
-    """A folder that does not have its name yet; leaving the context without `publish` removes it.
-
-    Attributes:
-        target: The name that it will get.
-        path: Where it is filled meanwhile: a new folder next to the target.
-    """
-
-    __slots__ = ("path", "target")
-
-    def __init__(self, target: str | os.PathLike[str]) -> None:
-        """Name the folder; nothing is touched.
-
-        Args:
-            target: Its path; nothing may be there but an empty folder.
-        """
-        self.target = Path(target)
-        self.path = self.target.parent / f".credstore-{secrets.token_hex(8)}"
-
-    def publish(self) -> None:
-        """Give the folder its name; what is in it has been flushed by whoever wrote it.
-
-        Raises:
-            OSError: Something is there already, or it cannot be named; names the target.
-        """
-        try:
-            for folder, _, _ in os.walk(self.path):
-                sync_directory(Path(folder))
-            self.path.rename(self.target)
-            sync_directory(self.target.parent)
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or "it cannot be named", str(self.target)) from None
-
-    def __enter__(self) -> Self:
-        try:
-            self.path.mkdir()
-        except OSError as error:
-            raise OSError(error.errno, error.strerror or "it cannot be made", str(self.target)) from None
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        shutil.rmtree(self.path, ignore_errors=True)  # After `publish` there is none.
 
 
 def write_file(
@@ -305,6 +323,44 @@ def name_if_absent(
     if exists(name, name_in):
         raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(name))
     os.rename(hidden, name, src_dir_fd=hidden_in, dst_dir_fd=name_in)
+
+
+def exchange(one: Path, other: Path) -> bool:
+    """Give two files each other's names in one step; False where the system or its disk cannot.
+
+    Raises:
+        OSError: One of them is not there, for example.
+    """
+    call = _exchange()
+    if call is None:
+        return False
+    from ctypes import get_errno
+
+    if call(os.fsencode(one), os.fsencode(other)) == 0:
+        return True
+    number = get_errno()
+    if number in _NO_EXCHANGE:
+        return False
+    raise OSError(number, os.strerror(number), str(other))
+
+
+@cache
+def _exchange() -> Callable[[bytes, bytes], int] | None:
+    """What the C library has for it: renameat2(2) of Linux, renamex_np(2) of macOS."""
+    if sys.platform == "win32":
+        return None
+    from ctypes import CDLL
+
+    library = CDLL(None, use_errno=True)
+    here, swap = -100, 2  # AT_FDCWD; RENAME_EXCHANGE, or RENAME_SWAP.
+    try:
+        if sys.platform == "darwin":
+            call = library.renamex_np
+            return lambda one, other: call(one, other, swap)
+        call = library.renameat2
+    except AttributeError:
+        return None
+    return lambda one, other: call(here, one, here, other, swap)
 
 
 def exists(name: str | Path, directory: int | None = None) -> bool:

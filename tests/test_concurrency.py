@@ -17,6 +17,7 @@ from credstore.concurrency import (
     map_all,
     map_in_order,
     one_ahead,
+    opened_in_thread,
     until_done,
 )
 from credstore.errors import StorageUnavailableError
@@ -648,3 +649,38 @@ def test_for_each_ends_everything_when_one_fails(ending):
         assert len(asyncio.all_tasks()) == 1
 
     asyncio.run(run())
+
+
+@pytest.mark.parametrize("what", ["opened", "nothing", "error"])
+def test_what_is_opened_for_one_who_is_cancelled_is_closed(what):
+    closed = []
+
+    class Opened:
+        def close(self):
+            closed.append(threading.current_thread())
+
+    def opening(reached, done):
+        reached()
+        assert done.wait(600)
+        if what == "error":
+            raise KeyError
+        return Opened() if what == "opened" else None
+
+    async def run():
+        done, reached = threading.Event(), asyncio.Event()
+        loop = asyncio.get_running_loop()
+        task = asyncio.ensure_future(
+            opened_in_thread(opening, lambda: loop.call_soon_threadsafe(reached.set), done)
+        )
+        await reached.wait()
+        task.cancel()
+        loop.call_soon(done.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        if what != "error":
+            found = await opened_in_thread(opening, lambda: None, done)
+            assert (found is None) == (what == "nothing")
+
+    asyncio.run(run())
+    assert len(closed) == (what == "opened")
+    assert threading.main_thread() not in closed

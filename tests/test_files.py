@@ -319,3 +319,41 @@ def test_a_hidden_file_that_was_tidied_up_before_it_was_locked_is_made_again(tmp
     assert removed
     assert (tmp_path / "k").read_bytes() == b"whole"
     assert len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_hidden_file_that_somebody_is_tidying_up_gets_another_name(tmp_path, monkeypatch):
+    real, held = fcntl.flock, []
+
+    def flock(fd, how):
+        if not held:
+            (hidden,) = tmp_path.iterdir()
+            held.append(os.open(hidden, os.O_RDONLY))
+            real(held[0], fcntl.LOCK_EX)
+        real(fd, how)
+
+    monkeypatch.setattr(fcntl, "flock", flock)
+    with files.PendingFile(tmp_path / "k", replace=True) as file:
+        for left in tmp_path.iterdir():
+            if left.stat().st_ino == os.fstat(held[0]).st_ino:
+                left.unlink()
+        file.write(b"whole")
+        file.publish()
+    os.close(held[0])
+    assert (tmp_path / "k").read_bytes() == b"whole"
+    assert names(tmp_path) == ["k"]
+
+
+def test_two_files_get_each_others_names(tmp_path, monkeypatch):
+    one, other = tmp_path / "one", tmp_path / "other"
+    one.write_bytes(b"1")
+    other.write_bytes(b"2")
+    if files.exchange(one, other):
+        assert (one.read_bytes(), other.read_bytes()) == (b"2", b"1")
+        with pytest.raises(FileNotFoundError):
+            files.exchange(one, tmp_path / "absent")
+    before = one.read_bytes()
+    for call in (None, lambda *_: -1):
+        monkeypatch.setattr(files, "_exchange", lambda call=call: call)
+        monkeypatch.setattr("ctypes.get_errno", lambda: errno.EINVAL)
+        assert not files.exchange(one, other)
+    assert one.read_bytes() == before

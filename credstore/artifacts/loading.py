@@ -17,7 +17,8 @@ from credstore.artifacts.reads import Piece, Run, grouped, runs
 from credstore.artifacts.statements import ArtifactVersion
 from credstore.concurrency import in_thread, map_all
 from credstore.errors import ErrorCode, StorageIntegrityError, StorageObjectNotFoundError
-from credstore.files import CREATE, PRIVATE, PendingFolder, flush_file
+from credstore.files import CREATE, PRIVATE, flush_file
+from credstore.folders import PendingFolder
 from credstore.model import Progress
 
 _AT_ONCE = 4
@@ -227,13 +228,13 @@ async def load_into(
         OSError: Something is at the target already, or it cannot be written.
     """
     pending = PendingFolder(target)
-    await in_thread(pending.__enter__)
     try:
+        await in_thread(pending.open)  # Which is made even if this is cancelled meanwhile.
         loading = Loading(catalog, pending.path, progress, permissions=permissions)
         await loading.run(await catalog.files(version))
         await in_thread(pending.publish)
     finally:
-        await in_thread(pending.__exit__)
+        await in_thread(pending.close)
 
 
 async def verify_stored(

@@ -18,7 +18,7 @@ from credstore.artifacts.models import Models
 from credstore.artifacts.retention import Keep, checked_age, checked_keep
 from credstore.artifacts.sources import Location, Source, name_of, size_of
 from credstore.artifacts.statements import ArtifactVersion
-from credstore.artifacts.syncing import SyncReport, has_changed, sync_folder
+from credstore.artifacts.syncing import SyncReport, has_changed, states_of, sync_folder
 from credstore.artifacts.versioning import PREFIX
 from credstore.concurrency import in_thread
 from credstore.errors import StorageError, StorageInvalidRequestError
@@ -241,11 +241,13 @@ class StorageManager(Models, Checkpoints):
             self._catalog("dataset", name, writing=True)
             self._seals.check_signs()
         report = await self.sync_dataset(name, version, folder=folder, discard=discard, progress=progress)
+        catalog = self._catalog("dataset", name)
+        with DiskErrors():
+            since = await states_of(folder, catalog.provider) if save else {}
         yield folder
         if save:
-            catalog = self._catalog("dataset", name)
             with DiskErrors():
-                if await has_changed(catalog, report.version, folder):
+                if await has_changed(catalog, report.version, folder, since):
                     await self._save("dataset", name, folder, progress)
 
     async def sync_dataset(
@@ -260,8 +262,9 @@ class StorageManager(Models, Checkpoints):
         """Make a folder exactly a version of a dataset, with as little as possible.
 
         A file of the same size and time as in the version is taken to be the same, as rsync does; one that
-        differs only in its time is read. What differs is fetched and verified before anything in the folder
-        changes, then each file is replaced whole. Empty folders are left alone.
+        differs only in its time is read, and so is one that is to be replaced or removed. What differs is
+        fetched and verified before anything in the folder changes, then each file is replaced whole. Empty
+        folders are left alone, unless a file of that name is wanted.
 
         Args:
             name: The dataset's name.
@@ -274,7 +277,8 @@ class StorageManager(Models, Checkpoints):
             What was changed.
 
         Raises:
-            StorageConflictError: Something would be lost, and `discard` is False; nothing has been changed.
+            StorageConflictError: Something would be lost, or changed while the version was fetched, and
+                `discard` is False. It stays; nothing else has been changed either, unless `applied` says so.
             StorageNotFoundError: The version does not exist.
             ProofError: A signature is not in order.
             StorageIntegrityError: Something is missing in the store, or not what was signed.

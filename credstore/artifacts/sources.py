@@ -19,6 +19,7 @@ from typing import Any, cast
 from credstore.artifacts.index import EntryType
 from credstore.artifacts.names import LONGEST_PATH, file_name, folders_of
 from credstore.errors import ErrorCode, StorageInvalidRequestError, StorageNotFoundError
+from credstore.files import FileState
 from credstore.provider.homes import check_outside
 from credstore.provider.provider import StorageProvider
 from credstore.provider.stored_form import session_of
@@ -41,6 +42,7 @@ class SourceFile:
         path: Where it is.
         size: Bytes, when it was found.
         modified: Nanoseconds since 1970, when it was found.
+        state: What it is to be as long as no one touches it.
         type: What it is.
         mode: Permission bits, when it was found.
         target: Where a link leads, as it says itself.
@@ -50,6 +52,7 @@ class SourceFile:
     path: Path
     size: int
     modified: int
+    state: FileState
     type: EntryType = "file"
     mode: int = 0
     target: str = ""
@@ -94,6 +97,7 @@ def find_files(source: Source, store: StorageProvider, *, everything: bool = Fal
             path,
             state.st_size if kind == "file" else 0,
             max(0, state.st_mtime_ns),
+            FileState.of(state),
             kind,
             stat.S_IMODE(state.st_mode) & 0o777,
             _target(path) if kind == "link" else "",
@@ -266,8 +270,8 @@ class CutFile:
                 self._whole.update(cut.data)
                 digest = hashlib.sha256(cut.data).digest()
                 yield Cut(digest, cut.length, None if self._is_known(digest) else bytes(cut.data))
-            after = os.fstat(fd)
-            if (after.st_size, after.st_mtime_ns) != (self.size, before.st_mtime_ns):
+            after = FileState.of(os.fstat(fd))
+            if self.size != after.size or not after.has_bytes_of(FileState.of(before)):
                 raise self._changed()
 
     def _changed(self) -> StorageInvalidRequestError:

@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
-from credstore.concurrency import in_thread
+from credstore.concurrency import in_thread, opened_in_thread
 from credstore.driver.reader import ObjectReader
 from credstore.encryption import ClientSide, CustomerKey, known_encryption
 from credstore.errors import StorageAlreadyExistsError, StorageError, StorageInvalidRequestError
@@ -120,7 +120,7 @@ async def _pending(path: object, homes: Sequence[Home], *, replace: bool) -> Pen
         return file
 
     try:
-        return await in_thread(opened)
+        return await opened_in_thread(opened)
     except OSError as error:
         if isinstance(error, StorageError):
             raise

@@ -19,13 +19,14 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedRandom, BufferedReader, BytesIO, FileIO
-from typing import IO, NamedTuple, Protocol, TypeVar, cast
+from typing import IO, Protocol, TypeVar, cast
 
 from credstore.concurrency import until_done
 from credstore.driver.parts import source_changed
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import Body, BytesBody
 from credstore.errors import StorageInvalidRequestError
+from credstore.files import FileState
 from credstore.model import Storable
 from credstore.provider.bodies import close
 from credstore.threads import OneByOne, in_daemon, in_pool
@@ -60,20 +61,11 @@ class _Calls(Protocol):
         ...
 
 
-class Version(NamedTuple):
-    """What distinguishes one state of a regular file from another."""
-
-    device: int
-    inode: int
-    size: int
-    changed: int
-
-    @classmethod
-    def of(cls, found: os.stat_result) -> Version | None:
-        """The state of a file; None for a pipe or device, and for kernel files, which claim 0 bytes."""
-        if not stat.S_ISREG(found.st_mode) or not found.st_size:
-            return None
-        return cls(found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns)
+def version_of(found: os.stat_result) -> FileState | None:
+    """The state of a file; None for a pipe or device, and for kernel files, which claim 0 bytes."""
+    if not stat.S_ISREG(found.st_mode) or not found.st_size:
+        return None
+    return FileState.of(found)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,7 +73,7 @@ class PathBody:
     """A regular file by its path, opened again for every pass."""
 
     path: str
-    version: Version
+    version: FileState
     data: None = None
     replayable: bool = True
 
@@ -153,7 +145,7 @@ class FileBody:
     file: IO[bytes]
     start: int | None
     length: int | None
-    version: Version | None
+    version: FileState | None
     plain: bool
     """Whether reading it runs no code of users and waits for no one."""
     data: None = None
@@ -270,7 +262,7 @@ async def _path_body(path: str) -> Body:
         found = await in_pool(os.stat, path)
         if stat.S_ISDIR(found.st_mode):
             raise StorageInvalidRequestError(f"{path!r} is a directory; pass a file")
-        version = Version.of(found)
+        version = version_of(found)
         return PipeBody(path) if version is None else PathBody(path, version)
     except OSError as error:
         raise _unreadable(path, error) from None
@@ -317,22 +309,27 @@ def _file_body(file: IO[bytes], *, plain: bool) -> Body:
     return FileBody(file, start, end - start, _version(file), plain)
 
 
-def _version(file: IO[bytes]) -> Version | None:
+def _version(file: IO[bytes]) -> FileState | None:
     try:
-        return Version.of(os.fstat(file.fileno()))
+        return version_of(os.fstat(file.fileno()))
     except (OSError, AttributeError, ValueError):  # It is in memory, or decoded from another file.
         return None
 
 
+def _is_still(file: IO[bytes], version: FileState) -> bool:
+    found = _version(file)
+    return found is not None and found.has_bytes_of(version)
+
+
 async def _chunks(
-    calls: _Calls, file: IO[bytes], left: int | None, version: Version | None
+    calls: _Calls, file: IO[bytes], left: int | None, version: FileState | None
 ) -> AsyncIterator[bytes]:
     """A file's bytes from its position, checked to be `left` bytes of that version where these are known."""
 
     def advance() -> bytes:
         chunk = _as_bytes(file.read(CHUNK))
         if (left is not None and done + len(chunk) > left) or (
-            not chunk and ((left is not None and done < left) or (version and _version(file) != version))
+            not chunk and ((left is not None and done < left) or (version and not _is_still(file, version)))
         ):
             raise source_changed()
         return chunk

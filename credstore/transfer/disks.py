@@ -97,16 +97,3 @@ def count_below(folder: Path) -> int:
         here = Path(root)
         found += len(files) + sum((here / each).is_symlink() for each in folders)
     return found
-
-
-def remove_empty(folder: Path) -> None:
-    """Remove a folder in which there is nothing but such folders; leave any other as it is."""
-    found: list[Path] = []
-    for root, folders, files in os.walk(folder):
-        here = Path(root)
-        if files or any((here / each).is_symlink() for each in folders):
-            return
-        found.append(here)
-    with suppress(OSError):  # Something is in it by now.
-        for each in reversed(found):
-            each.rmdir()

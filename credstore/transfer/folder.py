@@ -29,18 +29,11 @@ from credstore.errors import (
     StorageObjectNotFoundError,
     StoragePreconditionFailedError,
 )
-from credstore.files import PendingFile, is_leftover, remove_leftover, sync_directory
+from credstore.files import FileState, PendingFile, is_leftover, remove_leftover, sync_directory
+from credstore.folders import remove_empty
 from credstore.hashing import hash_into
 from credstore.model import StoreOptions
-from credstore.transfer.disks import (
-    UNFIT,
-    count_below,
-    ignores_case,
-    leads_into,
-    remove_empty,
-    translated,
-    unfit,
-)
+from credstore.transfer.disks import UNFIT, count_below, ignores_case, leads_into, translated, unfit
 from credstore.transfer.filters import Filter
 from credstore.transfer.mapping import Held
 from credstore.transfer.plan import Entry, Facts
@@ -271,7 +264,7 @@ class Folder:
                 raise StorageInvalidRequestError(
                     f"the file cannot be read: {error.strerror}", key=name
                 ) from None
-            if size != found.st_size or tag_of(os.fstat(fd)) != tag_of(found):
+            if size != found.st_size or not FileState.of(os.fstat(fd)).has_bytes_of(FileState.of(found)):
                 raise _changed(name)
         return found, digest.digest(), b"".join(parts)
 
@@ -311,7 +304,7 @@ class Folder:
                     now = path.stat(follow_symlinks=self._follow or self.only is not None)
                 except OSError:
                     raise _changed(entry.name) from None
-                if tag_of(now) != tag_of(found) or now.st_size != found.st_size:
+                if not FileState.of(now).has_bytes_of(FileState.of(found)):
                     raise _changed(entry.name)
 
             await in_thread(look)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Literal, Protocol, TypeAlias
 
-from credstore.concurrency import in_thread
+from credstore.concurrency import in_thread, opened_in_thread
 from credstore.errors import ErrorCode, StorageIntegrityError
 from credstore.model import StoreOptions
 from credstore.transfer.filters import Filter
@@ -219,7 +219,7 @@ def differs() -> StorageIntegrityError:
 async def pieces_of(data: Path | AsyncIterator[bytes]) -> AsyncGenerator[bytes, None]:
     """The bytes of content, piece by piece."""
     if isinstance(data, Path):
-        file = await in_thread(data.open, "rb")
+        file = await opened_in_thread(data.open, "rb")
         try:
             while chunk := await in_thread(file.read, SMALL):
                 yield chunk

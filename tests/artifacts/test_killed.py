@@ -99,3 +99,4 @@ def test_a_load_that_is_ended_makes_no_folder(tmp_path, number):
         assert list(into.parent.iterdir()) == []
     assert child("load", tmp_path / "store", into, 0, 0) == 0
     assert read(into) == read(folder)
+    assert list(into.parent.iterdir()) == [into]

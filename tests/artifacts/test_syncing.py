@@ -6,7 +6,7 @@ import shutil
 import pytest
 
 from credstore import StorageConflictError, StorageError, StorageNotFoundError
-from credstore.artifacts import syncing
+from credstore.artifacts import replacing
 from tests.artifacts.stores import Died, Store, noise, read, run, write
 
 FIRST = {"a.csv": b"1" * 1000, "sub/b.csv": noise(200_000), "old": b"old"}
@@ -137,13 +137,14 @@ def test_a_sync_that_died_is_continued(store, tmp_path, monkeypatch):
 
     async def start():
         await store.manager().sync_dataset("set", 1, folder=folder)
-        real = syncing.Path.replace
+        real = replacing.exchange
 
-        def replace(path, target):
-            real(path, target)
+        def exchange(source, place):
+            if not real(source, place):
+                source.replace(place)
             raise Died
 
-        monkeypatch.setattr(syncing.Path, "replace", replace)
+        monkeypatch.setattr(replacing, "exchange", exchange)
         try:
             await store.manager().sync_dataset("set", 2, folder=folder)
         finally:

@@ -3,6 +3,7 @@
 import asyncio
 import errno
 import os
+import threading
 from pathlib import Path
 
 import pytest
@@ -128,6 +129,31 @@ def test_what_progress_raises_ends_it_as_it_is(here):
     with pytest.raises(OSError, match="of the user") as caught:
         fetch(progress=stop)
     assert not isinstance(caught.value, StorageError)
+    assert names(here) == []
+
+
+def test_a_call_that_is_cancelled_while_the_file_is_made_leaves_nothing(here, monkeypatch):
+    real = PendingFile.open
+
+    async def main():
+        loop, reached, done = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+        def slow(self):
+            real(self)
+            loop.call_soon_threadsafe(reached.set)
+            assert done.wait(600)
+
+        monkeypatch.setattr(PendingFile, "open", slow)
+        async with MemoryStorageProvider() as store:
+            await store.store("k", DATA)
+            task = asyncio.create_task(store.retrieve_to("k", "out"))
+            await reached.wait()
+            task.cancel()
+            loop.call_soon(done.set)
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
     assert names(here) == []
 
 

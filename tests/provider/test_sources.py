@@ -280,13 +280,20 @@ def rewrite(path):
     os.utime(path, ns=(1, 1))
 
 
+def rewrite_in_secret(path):
+    before = path.stat()
+    with path.open("r+b") as file:
+        file.write(b"other")
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+
+
 def substitute(path):
     path.rename(path.with_name("old"))
     path.write_bytes(bytes(LARGER))
 
 
 @pytest.mark.parametrize("compress", [False, "gzip", "zstd"])
-@pytest.mark.parametrize("change", [grow, shrink, rewrite])
+@pytest.mark.parametrize("change", [grow, shrink, rewrite, rewrite_in_secret])
 @pytest.mark.parametrize("by", ["path", "file"])
 def test_a_file_that_changes_meanwhile_is_refused(tmp_path, compress, change, by):
     path = tmp_path / "log"

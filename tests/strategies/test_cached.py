@@ -4,6 +4,7 @@ import asyncio
 import errno
 import fcntl
 import sys
+import threading
 import time
 from datetime import UTC
 from hashlib import sha256
@@ -179,6 +180,37 @@ def test_a_reader_that_is_left_early_keeps_nothing_and_nothing_behind(store):
         assert await store.read() == (DATA, ["get"])
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("at", ["open", "begin"])
+def test_a_read_that_is_cancelled_while_a_file_is_opened_leaves_none_open(store, monkeypatch, at):
+    real = getattr(CacheDirectory, at)
+    opened = []
+
+    async def main():
+        await put(store.inner, "k", DATA)
+        loop, reached, done = asyncio.get_running_loop(), asyncio.Event(), threading.Event()
+
+        def slow(self, *arguments):
+            opened.append(real(self, *arguments))
+            loop.call_soon_threadsafe(reached.set)
+            assert done.wait(600)
+            return opened[0]
+
+        if at == "open":
+            await store.read()
+        monkeypatch.setattr(CacheDirectory, at, slow)
+        task = asyncio.ensure_future(store.read())
+        await reached.wait()
+        task.cancel()
+        loop.call_soon(done.set)
+        with pytest.raises(asyncio.CancelledError):
+            await task
+
+    asyncio.run(main())
+    (each,) = opened
+    assert (each.fd if at == "open" else each._file.fd) == -1
+    assert list(store.path.rglob(".credstore-*")) == []
 
 
 def damages():

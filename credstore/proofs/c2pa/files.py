@@ -17,8 +17,9 @@ from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass
 from typing import IO
 
-from credstore.concurrency import in_thread
+from credstore.concurrency import in_thread, opened_in_thread
 from credstore.errors import ErrorCode, StorageInvalidRequestError
+from credstore.files import FileState
 from credstore.model import Storable
 from credstore.proofs.format.record import AssetDigest
 from credstore.provider.bodies import WatchedBody
@@ -58,12 +59,12 @@ async def hold(asset: Storable) -> AsyncGenerator[HeldAsset]:
         yield HeldAsset(io.BytesIO(data), await in_pool(AssetDigest.of, data))
         return
     if isinstance(asset, os.PathLike):
-        file = await in_thread(_open, os.fspath(asset))
+        file = await opened_in_thread(_open, os.fspath(asset))
         try:
             before = _version(file)
             digest = await in_thread(digest_of, file)
             yield HeldAsset(file, digest)
-            if _version(file) != before:
+            if not _version(file).has_bytes_of(before):
                 raise StorageInvalidRequestError(
                     "the file changed while it was being read", code=ErrorCode.SOURCE_CHANGED
                 )
@@ -107,9 +108,8 @@ def _open(path: str) -> IO[bytes]:
         ) from None
 
 
-def _version(file: IO[bytes]) -> tuple[int, int, int, int]:
-    found = os.fstat(file.fileno())
-    return found.st_dev, found.st_ino, found.st_size, found.st_mtime_ns
+def _version(file: IO[bytes]) -> FileState:
+    return FileState.of(os.fstat(file.fileno()))
 
 
 async def _copied(asset: Storable) -> IO[bytes]:

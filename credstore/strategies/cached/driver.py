@@ -19,7 +19,7 @@ from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from credstore.concurrency import in_thread, joined
+from credstore.concurrency import in_thread, joined, opened_in_thread
 from credstore.driver.contract import Driver
 from credstore.driver.guard import Guard
 from credstore.driver.pinning import get_same
@@ -130,7 +130,7 @@ class CachedDriver(PassingDriver):
 
     async def _entry(self, key: str) -> OpenEntry | None:
         try:
-            entry = await in_thread(self._disk.open, plan.name_of(self._space, key))
+            entry = await opened_in_thread(self._disk.open, plan.name_of(self._space, key))
         except ValueError as error:
             self._report_damage(str(error))
             return None
@@ -232,9 +232,13 @@ class CachedDriver(PassingDriver):
                 await in_thread(pending.close)
             await reader.aclose()
 
+        def begin() -> None:  # It is known here even if this is cancelled while the thread is at work.
+            nonlocal pending
+            pending = self._disk.begin(plan.name_of(self._space, key), reader.info)
+
         async def passing() -> AsyncIterator[bytes]:
             nonlocal pending
-            pending = await self._attempt(self._disk.begin, plan.name_of(self._space, key), reader.info)
+            await self._attempt(begin)
             async for chunk in reader:
                 if pending is not None and await self._attempt(_wrote, pending, chunk) is None:
                     await in_thread(pending.close)

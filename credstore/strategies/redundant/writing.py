@@ -15,7 +15,7 @@ from functools import partial
 from tempfile import TemporaryFile
 from typing import IO, Any, Generic, TypeVar
 
-from credstore.concurrency import in_thread, until_done
+from credstore.concurrency import in_thread, opened_in_thread, until_done
 from credstore.driver.values import Body, BytesBody
 from credstore.errors import ErrorCode, StorageError, StorageInvalidRequestError, StorageTimeoutError
 from credstore.strategies.health import Member, is_wrong_request
@@ -408,7 +408,7 @@ async def repeatable(body: Body, largest: int = LARGEST) -> tuple[Body, Callable
                     code=ErrorCode.TOO_LARGE,
                 )
             if file is None and size > IN_MEMORY:
-                file = await in_thread(TemporaryFile)
+                file = await opened_in_thread(TemporaryFile)
                 await in_thread(file.writelines, parts)
                 parts = []
             if file is None:
