@@ -7,7 +7,7 @@ would remove `report1.pdf` and leave it, and moving it would move the other.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Mapping, Set
+from collections.abc import Iterable, Mapping
 from glob import escape, has_magic
 from pathlib import Path
 from typing import Any, TypeAlias, cast
@@ -93,7 +93,7 @@ class LiteralNames(AsyncFileSystem):
 
 def listed(path: Paths) -> Paths:
     """Several paths as a list, which is what fsspec takes for several."""
-    several = isinstance(cast("object", path), tuple | Set | Mapping)
+    several = isinstance(cast("object", path), tuple | set | frozenset | Mapping)
     return list(cast("Iterable[str]", path)) if several else path
 
 
