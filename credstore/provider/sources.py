@@ -19,9 +19,10 @@ from contextlib import suppress
 from dataclasses import dataclass
 from functools import partial
 from io import BufferedRandom, BufferedReader, BytesIO, FileIO
+from threading import Lock
 from typing import IO, Protocol, TypeVar, cast
 
-from credstore.concurrency import until_done
+from credstore.concurrency import joined, until_done
 from credstore.driver.parts import source_changed
 from credstore.driver.reader import ObjectReader
 from credstore.driver.values import Body, BytesBody
@@ -84,13 +85,13 @@ class PathBody:
 
     async def open(self, offset: int = 0) -> AsyncIterator[bytes]:
         """The file's bytes from `offset` onwards."""
-        opening = in_pool(self._opened)
+        opening = _Opening(self.path)
         try:
-            file = await asyncio.shield(opening)
+            file = await in_pool(opening.run)
         except OSError as error:
             raise _unreadable(self.path, error) from None
         except asyncio.CancelledError:
-            opening.add_done_callback(_close_opened)
+            opening.leave()
             raise
         try:
             if offset:
@@ -100,10 +101,33 @@ class PathBody:
         except OSError as error:
             raise _unreadable(self.path, error) from None
         finally:
-            await asyncio.shield(in_pool(file.close))
+            await joined(in_pool(file.close))
 
-    def _opened(self) -> IO[bytes]:
-        return open(self.path, "rb")  # noqa: PTH123 - the path is text
+
+class _Opening:
+    """A file that is opened in a thread, which closes it if no one waits for it by then."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = Lock()
+        self._file: IO[bytes] | None = None
+        self._left = False
+
+    def run(self) -> IO[bytes]:
+        """Open it, in a thread."""
+        file = open(self._path, "rb")  # noqa: SIM115, PTH123 - closed by whoever waits; the path is text
+        with self._lock:
+            self._file = file
+            if self._left:
+                file.close()
+        return file
+
+    def leave(self) -> None:
+        """Wait for it no more."""
+        with self._lock:
+            self._left = True
+            if self._file is not None:
+                self._file.close()
 
 
 @dataclass(frozen=True, slots=True)
@@ -357,12 +381,6 @@ async def _end(own: OneByOne, last: Callable[[], object]) -> None:
 
 def _nothing() -> None:
     """Do nothing."""
-
-
-def _close_opened(opening: asyncio.Future[IO[bytes]]) -> None:
-    """Close a file that is no longer waited for."""
-    if not opening.cancelled() and opening.exception() is None:
-        opening.result().close()
 
 
 def _as_bytes(chunk: object) -> bytes:

@@ -11,11 +11,14 @@ from pathlib import Path
 import pytest
 
 from credstore import (
+    MemoryStorageProvider,
     StorageError,
     StorageIntegrityError,
     StorageInvalidRequestError,
     StorageUnavailableError,
 )
+from credstore.provider import sources
+from credstore.threads import in_daemon
 from tests.provider.support import Spy, over, run
 
 SPOOLED, LARGER = 1000, 9_000_000
@@ -404,3 +407,34 @@ def test_a_users_error_keeps_its_cause_and_is_named_in_the_event(wrapped):
 
     run(main, Wrapping(), observers=[events.append])
     assert [event.error for event in events] == ["LookupError"]
+
+
+def test_a_file_that_is_opened_after_its_loop_has_ended_is_closed(tmp_path, monkeypatch):
+    """The pool is not the loop's, which ends without waiting for what was cancelled."""
+    (tmp_path / "file").write_bytes(b"data")
+    begun, go, closed = threading.Event(), threading.Event(), threading.Event()
+    held = []
+
+    class Watched(io.FileIO):
+        def close(self):
+            super().close()
+            closed.set()
+
+    def late(path, _mode):
+        begun.set()
+        assert go.wait(600)
+        held.append(Watched(path))  # So that nothing else closes it.
+        return held[0]
+
+    async def main():
+        async with MemoryStorageProvider() as store:
+            task = asyncio.ensure_future(store.store("k", tmp_path / "file"))
+            await in_daemon(begun.wait)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+
+    monkeypatch.setattr(sources, "open", late, raising=False)
+    asyncio.run(main())
+    go.set()
+    assert closed.wait(30)
