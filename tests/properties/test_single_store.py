@@ -128,4 +128,4 @@ LIES = [
 def test_a_lie_is_caught(lie, monkeypatch):
     lie(monkeypatch)
     with pytest.raises(AssertionError):
-        run(max_examples=200, derandomize=True, phases=[Phase.generate])
+        run(max_examples=400, derandomize=True, phases=[Phase.generate])
