@@ -15,13 +15,12 @@ from credstore.drivers.local.flushing import LASTING, Identity, Syncer, Way, ide
 class Branches:
     """Directories that several writes have open at once, each of them opened once; close with `with`."""
 
-    __slots__ = ("_identities", "_opened", "_ways")
+    __slots__ = ("_identities", "_opened")
 
     def __init__(self) -> None:
         """None is open yet."""
         self._opened: dict[tuple[int, str], int] = {}
         self._identities: dict[int, Identity | None] = {}
-        self._ways: dict[Way, list[int]] = {}
 
     def has(self, parent: int, name: str) -> bool:
         """Whether `open` gives one that is open already."""
@@ -34,14 +33,6 @@ class Branches:
             fd = self._opened[parent, name] = os.open(name, DIRECTORY, dir_fd=parent)
         return fd
 
-    def way(self, way: Way) -> list[int] | None:
-        """All directories of a way that was walked to its end before."""
-        return self._ways.get(way)
-
-    def learn(self, way: Way, fds: Sequence[int]) -> None:
-        """It was walked to its end."""
-        self._ways[way] = list(fds)
-
     def identity(self, fd: int) -> Identity | None:
         """As `identity_of`, of a directory that is open until these are closed."""
         if fd not in self._identities:
@@ -52,10 +43,9 @@ class Branches:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._ways.clear()
-        self._identities.clear()
         while self._opened:
             release(self._opened.popitem()[1])
+        self._identities.clear()
 
 
 class Directories:
@@ -115,10 +105,6 @@ class Directories:
     ) -> Self:
         """Walk down from `root` as far as there are directories; OSError where they are barred."""
         self = cls(root, lasting=lasting, branches=branches)
-        known = None if branches is None else branches.way((root, names))
-        if known is not None:
-            self.fds, self.names = list(known), list(names)
-            return self
         try:
             for count, name in enumerate(names):
                 try:
@@ -129,24 +115,16 @@ class Directories:
         except BaseException:
             self.close()
             raise
-        self._learn()
         return self
 
     def make(self) -> None:
         """Make those that are missing."""
-        if not self.missing:
-            return
         for name in self.missing:
             if self._branches is None or not self._branches.has(self.last, name):
                 with contextlib.suppress(FileExistsError):
                     os.mkdir(name, dir_fd=self.last)
             self._descend(name)
         self.missing = ()
-        self._learn()
-
-    def _learn(self) -> None:
-        if self._branches is not None and not self.missing:
-            self._branches.learn(self._path(len(self.names)), self.fds)
 
     def _descend(self, name: str) -> None:
         if self._branches is not None:
